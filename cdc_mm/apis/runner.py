@@ -1,0 +1,127 @@
+import os
+from contextlib import contextmanager
+from typing import Iterator
+
+import torch
+from mmengine.config import Config
+from mmengine.registry import RUNNERS
+from mmengine.runner import Runner, find_latest_checkpoint
+
+from .checkpoint import check_checkpoint
+
+_LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
+
+
+@contextmanager
+def clear_errors() -> Iterator[None]:
+    """End the program with one line for what a user can mend.
+
+    Wraps the time before work starts: reading the config, building, opening data and checkpoints.
+    ``CDC_MM_TRACEBACK=1`` shows the traceback.
+    """
+    try:
+        yield
+    except (AssertionError, KeyError, OSError, RuntimeError, TypeError, ValueError) as error:
+        if os.environ.get('CDC_MM_TRACEBACK'):
+            raise
+        message = str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error)
+        if isinstance(error, FileNotFoundError) and error.filename:
+            message = (
+                f'{error.filename} does not exist. Put the data there or point data_root of the '
+                'dataset (or the path you gave) to where it is.'
+            )
+        raise SystemExit(
+            f'error: {message or type(error).__name__}\n'
+            '(CDC_MM_TRACEBACK=1 shows where it was raised.)'
+        ) from error
+
+
+def set_dataloader_defaults(
+    cfg: Config, pin_memory: bool = True, persistent_workers: bool = True
+) -> None:
+    """Fill in what mmpretrain's tools give every dataloader.
+
+    Args:
+        cfg (Config): Changed in place.
+        pin_memory (bool): False turns pinning off, whatever the config says.
+        persistent_workers (bool): False turns persistent workers off. They are off anyway without
+            workers, where torch refuses them.
+    """
+    for field in _LOADERS:
+        loader = cfg.get(field)
+        if loader is None:
+            continue
+        loader.setdefault('collate_fn', dict(type='default_collate'))
+        # Pinning needs an accelerator and only warns without one.
+        loader.setdefault('pin_memory', torch.cuda.is_available())
+        loader.setdefault('persistent_workers', True)
+        loader.pin_memory &= pin_memory
+        loader.persistent_workers &= persistent_workers and loader.get('num_workers', 0) > 0
+
+
+def init_cpu_distribution(cfg: Config) -> None:
+    """Start torch.distributed on a machine without CUDA, where mmengine would insist on it.
+
+    Args:
+        cfg (Config): Changed in place, so that the model is wrapped without device ids.
+    """
+    if cfg.get('launcher', 'none') == 'none' or torch.cuda.is_available():
+        return
+    if cfg.launcher != 'pytorch':
+        raise ValueError(
+            f'--launcher {cfg.launcher} needs CUDA; on CPUs use tools/dist_train.sh or torchrun '
+            'with --launcher pytorch'
+        )
+    if not torch.distributed.is_initialized():
+        torch.distributed.init_process_group('gloo')
+    cfg.setdefault('model_wrapper_cfg', dict(type='MMDistributedDataParallel'))
+
+
+def build_runner(cfg: Config) -> Runner:
+    """Build the runner of a config.
+
+    Args:
+        cfg (Config): A full config.
+
+    Returns:
+        Runner: mmengine's, or the config's ``runner_type``.
+    """
+    init_cpu_distribution(cfg)
+    return Runner.from_cfg(cfg) if 'runner_type' not in cfg else RUNNERS.build(cfg)
+
+
+def prepare_training(runner: Runner) -> None:
+    """Open the data and check the checkpoint, so that mistakes show before training starts.
+
+    Args:
+        runner (Runner): As built, before ``runner.train()``.
+
+    Raises:
+        ValueError: If the batch is larger than a training epoch, or the checkpoint does not fit.
+    """
+    if len(runner.train_dataloader) == 0:
+        loader = runner.train_dataloader
+        raise ValueError(
+            f'the training data has {len(loader.dataset)} images, less than one batch of '
+            f'{runner.cfg.train_dataloader.batch_size} a rank, and drop_last=True leaves none. '
+            'Lower train_dataloader.batch_size.'
+        )
+    _ = runner.val_loop
+    checkpoint = runner._load_from
+    if runner._resume and checkpoint is None:
+        checkpoint = find_latest_checkpoint(runner.work_dir)
+    if checkpoint is not None:
+        check_checkpoint(runner.model, checkpoint, 'resume' if runner._resume else 'init')
+
+
+def prepare_test(runner: Runner) -> None:
+    """Open the data and check the checkpoint.
+
+    Args:
+        runner (Runner): As built, before ``runner.test()``.
+
+    Raises:
+        ValueError: If the checkpoint does not fit.
+    """
+    _ = runner.test_loop
+    check_checkpoint(runner.model, runner._load_from, 'test')

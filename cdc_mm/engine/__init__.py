@@ -1,0 +1,3 @@
+from .hooks import BroadcastBNHook, ContactSheetHook, SafeCheckpointHook
+
+__all__ = ['BroadcastBNHook', 'ContactSheetHook', 'SafeCheckpointHook']

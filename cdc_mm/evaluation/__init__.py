@@ -1,0 +1,3 @@
+from .metrics import ClusteringMetric
+
+__all__ = ['ClusteringMetric']

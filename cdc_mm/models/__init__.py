@@ -1,0 +1,15 @@
+from .assigners import SinkhornAssigner
+from .cdc import CDC
+from .data_preprocessors import MultiViewDataPreprocessor
+from .heads import CDCHead
+from .layers import SplitBatchNorm2d
+from .losses import CDCLoss
+
+__all__ = [
+    'CDC',
+    'CDCHead',
+    'CDCLoss',
+    'MultiViewDataPreprocessor',
+    'SinkhornAssigner',
+    'SplitBatchNorm2d',
+]

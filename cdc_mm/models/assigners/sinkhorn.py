@@ -1,0 +1,46 @@
+import torch
+from mmengine.dist import get_world_size
+from torch import Tensor
+
+from ..utils import as_float, gather_rows
+
+
+@torch.no_grad()
+def sinkhorn_knopp(scores: Tensor, epsilon: float = 0.05, iterations: int = 3) -> Tensor:
+    """Assign a batch to clusters of equal size (the paper's equation 6).
+
+    Scales the rows and columns of ``exp(scores / epsilon)`` in turn until every cluster holds the
+    same mass; ends on the rows, so that each sample's assignment is a distribution. Works in the
+    log domain in float32 (float64 stays float64), so nothing overflows whatever ``epsilon`` is.
+
+    Under ``torch.distributed`` the batch is the union of all ranks' rows: the column sums run over
+    all of them, and the result is what one process with the whole batch gets. Ranks may hold
+    different numbers of rows, also none.
+
+    Args:
+        scores (Tensor): Shape (B, K), any floating dtype. Larger means more likely.
+        epsilon (float): Entropy regularisation, > 0. The paper and SwAV use 0.05.
+        iterations (int): Row-and-column rounds, at least 1. The paper and SwAV use 3.
+
+    Returns:
+        Tensor: Assignments, shape (B, K), float32 (float64 for float64 input), without gradient.
+        Rows sum to 1; at convergence every column sums to (global B) / K.
+
+    Raises:
+        ValueError: If ``scores`` is not (B, K), or ``epsilon`` or ``iterations`` is out of range.
+    """
+    if scores.ndim != 2:
+        raise ValueError(f'scores must have shape (B, K), got {tuple(scores.shape)}')
+    if not epsilon > 0:
+        raise ValueError(f'epsilon must be above 0, got {epsilon}')
+    if iterations < 1:
+        raise ValueError(f'iterations must be at least 1, got {iterations}')
+
+    log_kernel = as_float(scores) / epsilon
+    row = torch.zeros_like(log_kernel[:, :1])
+    for _ in range(iterations):
+        column = torch.logsumexp(log_kernel - row, dim=0, keepdim=True)
+        if get_world_size() > 1:
+            column = torch.logsumexp(gather_rows(column), dim=0, keepdim=True)
+        row = torch.logsumexp(log_kernel - column, dim=1, keepdim=True)
+    return torch.exp(log_kernel - column - row)

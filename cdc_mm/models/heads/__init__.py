@@ -1,0 +1,3 @@
+from .cdc_head import CDCHead
+
+__all__ = ['CDCHead']

@@ -1,0 +1,137 @@
+import math
+from typing import Dict, List, Optional, Tuple
+
+import torch
+import torch.nn.functional as F
+from mmengine.dist import all_reduce
+from mmengine.model import BaseModule
+from mmpretrain.registry import MODELS, TASK_UTILS
+from mmpretrain.structures import DataSample
+from torch import Tensor
+
+from ..utils import as_float
+
+
+@MODELS.register_module()
+class CDCHead(BaseModule):
+    """Head of CDC: splits z into cluster logits zc and instance factors zn (Algorithm 1).
+
+    It holds what every contrastive framework shares: the split, the loss, the assigner and the
+    prediction softmax(zc / t).
+
+    Args:
+        num_clusters (int): K, the width of zc, at least 2.
+        instance_dim (int): C, the width of zn. The paper uses 128, and 256 on ImageNet.
+        tau (float): Temperature of InfoNCE. The paper: 0.15, and 0.40 on ImageNet.
+        t (float): Temperature of the cluster probabilities. The paper: 0.10, and 0.20 on ImageNet.
+        alpha (float): Weight of the cross-entropy. The paper: 5, and 1 on ImageNet.
+        loss (dict): Config of the loss, which also receives the values above.
+        assigner (dict): Config of the assigner.
+
+    Raises:
+        ValueError: If a value is out of range.
+    """
+
+    def __init__(
+        self,
+        num_clusters: int,
+        instance_dim: int = 128,
+        tau: float = 0.15,
+        t: float = 0.10,
+        alpha: float = 5.0,
+        loss: Optional[dict] = None,
+        assigner: Optional[dict] = None,
+        init_cfg: Optional[dict] = None,
+    ) -> None:
+        super().__init__(init_cfg)
+        if num_clusters < 2:
+            raise ValueError(f'num_clusters must be at least 2, got {num_clusters}')
+        if instance_dim < 1:
+            raise ValueError(f'instance_dim must be at least 1, got {instance_dim}')
+        self.num_clusters = num_clusters
+        self.instance_dim = instance_dim
+        self.t = t
+        self.loss_module = MODELS.build(
+            loss or dict(type='CDCLoss'),
+            default_args=dict(num_clusters=num_clusters, tau=tau, t=t, alpha=alpha),
+        )
+        self.assigner = TASK_UTILS.build(assigner or dict(type='SinkhornAssigner'))
+
+    @property
+    def out_dim(self) -> int:
+        """K + C, the width of z."""
+        return self.num_clusters + self.instance_dim
+
+    def normalize(self, z: Tensor) -> Tensor:
+        """Give zc and zn unit norm, each apart.
+
+        Args:
+            z (Tensor): The neck's output, shape (B, K + C).
+
+        Returns:
+            Tensor: [zc, zn], shape (B, K + C), float32 or float64, each row of norm sqrt(2).
+        """
+        zc, zn = as_float(z).split([self.num_clusters, self.instance_dim], dim=1)
+        return torch.cat([F.normalize(zc, dim=1), F.normalize(zn, dim=1)], dim=1)
+
+    def loss(
+        self,
+        pairs: List[Tuple[Tensor, Tensor]],
+        negatives: Tensor,
+        past: Optional[Tensor] = None,
+    ) -> Dict[str, Tensor]:
+        """The mean objective of the view pairs and what the log shows of the assignments.
+
+        Args:
+            pairs (list): (query, key) of each direction, normalised, shape (B, K + C) each. One
+                pair, or two for the symmetric loss.
+            negatives (Tensor): Normalised keys of other images, shape (M, K + C).
+            past (Tensor, optional): Past zc, newest first, for the assigner, shape (M, K).
+
+        Returns:
+            dict: ``loss_infonce``, ``loss_cluster`` (alpha applied), ``assign_entropy`` (mean
+            entropy of a sample's assignment over ln K, 0 to 1) and ``largest_share`` (the share of
+            the global batch that the largest predicted cluster holds, 1/K to 1).
+        """
+        results = [
+            self.loss_module(query, key, negatives, lambda zc: self.assigner.assign(zc, past))
+            for query, key in pairs
+        ]
+        assignments = torch.cat([result.pop('assignments') for result in results])
+        losses = {name: sum(r[name] for r in results) / len(results) for name in results[0]}
+        predicted = torch.cat([q[:, : self.num_clusters] for q, _ in pairs]).argmax(dim=1)
+        losses['assign_entropy'] = torch.special.entr(assignments).sum(1).mean() / math.log(
+            self.num_clusters
+        )
+        losses['largest_share'] = self._largest_share(predicted)
+        return losses
+
+    @torch.no_grad()
+    def _largest_share(self, predicted: Tensor) -> Tensor:
+        sizes = torch.zeros(self.num_clusters, device=predicted.device)
+        sizes.index_add_(0, predicted, torch.ones_like(predicted, dtype=sizes.dtype))
+        all_reduce(sizes)
+        return sizes.max() / sizes.sum()
+
+    def predict(
+        self, z: Tensor, data_samples: Optional[List[DataSample]] = None
+    ) -> List[DataSample]:
+        """Cluster probabilities softmax(zc / t) and their argmax.
+
+        Args:
+            z (Tensor): The neck's output, shape (B, K + C).
+            data_samples (list, optional): The B samples to fill in; new ones if None.
+
+        Returns:
+            list: The samples with ``pred_score`` (K,) and ``pred_label`` (1,) on the CPU.
+        """
+        zc = self.normalize(z)[:, : self.num_clusters]
+        # One copy to the host a batch instead of one a sample.
+        scores = torch.softmax(zc / self.t, dim=1).cpu()
+        labels = scores.argmax(dim=1)
+        if data_samples is None:
+            data_samples = [DataSample() for _ in scores]
+        return [
+            sample.set_pred_score(score).set_pred_label(label)
+            for sample, score, label in zip(data_samples, scores, labels, strict=True)
+        ]

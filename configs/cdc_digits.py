@@ -1,0 +1,37 @@
+# CDC on the 1,797 digits that scikit-learn ships: the quickstart, minutes on two CPU cores.
+_base_ = ['_base_/datasets/digits.py', '_base_/default_runtime.py']
+
+num_clusters = 10
+epochs = 60
+lr = 3e-3
+
+model = dict(
+    type='CDC',
+    backbone=dict(
+        type='ResNet_CIFAR',
+        depth=18,
+        in_channels=1,
+        stem_channels=32,
+        base_channels=32,
+        num_stages=3,
+        strides=(1, 2, 2),
+        dilations=(1, 1, 1),
+        out_indices=(2,),
+        zero_init_residual=False,
+    ),
+    neck=dict(type='MoCoV2Neck', in_channels=128, hid_channels=256),
+    head=dict(
+        type='CDCHead', num_clusters=num_clusters, instance_dim=64, tau=0.15, t=0.10, alpha=5.0
+    ),
+    queue_size=1024,
+    momentum=0.99,
+    symmetric=True,
+)
+
+optim_wrapper = dict(optimizer=dict(type='AdamW', lr=lr, weight_decay=5e-4))
+param_scheduler = [dict(type='CosineAnnealingLR', T_max=epochs, by_epoch=True)]
+train_cfg = dict(by_epoch=True, max_epochs=epochs, val_interval=10)
+val_cfg = dict()
+test_cfg = dict()
+default_hooks = dict(logger=dict(interval=10))
+randomness = dict(seed=0)

@@ -1,0 +1,28 @@
+# cdc_r18_cifar10.py on a copy of CIFAR-10 that is a folder of image files:
+# data/cifar10_folder/{train,test}/<class>/*.jpg
+_base_ = 'cdc_r18_cifar10.py'
+
+data_root = 'data/cifar10_folder'
+
+pipeline = [dict(type='LoadImageFromFile'), dict(type='PackInputs')]
+train_dataloader = dict(
+    dataset=dict(
+        _delete_=True,
+        type='CustomDataset',
+        data_root=data_root,
+        data_prefix='train',
+        with_label=False,
+        pipeline=pipeline,
+    )
+)
+val_dataloader = dict(
+    dataset=dict(
+        _delete_=True,
+        type='CustomDataset',
+        data_root=data_root,
+        data_prefix='test',
+        pipeline=pipeline,
+    )
+)
+test_dataloader = val_dataloader
+data_preprocessor = dict(to_rgb=True)  # LoadImageFromFile gives BGR
