@@ -1,4 +1,5 @@
 from .assigners import SinkhornAssigner
+from .backbones import SmallConvNet
 from .cdc import CDC
 from .data_preprocessors import MultiViewDataPreprocessor
 from .heads import CDCHead
@@ -11,5 +12,6 @@ __all__ = [
     'CDCLoss',
     'MultiViewDataPreprocessor',
     'SinkhornAssigner',
+    'SmallConvNet',
     'SplitBatchNorm2d',
 ]

@@ -1,5 +1,4 @@
 import torch
-from mmengine.dist import get_world_size
 from torch import Tensor
 
 from ..utils import as_float, gather_rows
@@ -36,11 +35,11 @@ def sinkhorn_knopp(scores: Tensor, epsilon: float = 0.05, iterations: int = 3) -
     if iterations < 1:
         raise ValueError(f'iterations must be at least 1, got {iterations}')
 
-    log_kernel = as_float(scores) / epsilon
-    row = torch.zeros_like(log_kernel[:, :1])
+    log_plan = as_float(scores) / epsilon
     for _ in range(iterations):
-        column = torch.logsumexp(log_kernel - row, dim=0, keepdim=True)
-        if get_world_size() > 1:
-            column = torch.logsumexp(gather_rows(column), dim=0, keepdim=True)
-        row = torch.logsumexp(log_kernel - column, dim=1, keepdim=True)
-    return torch.exp(log_kernel - column - row)
+        # Scaling the plan itself keeps its entries, and with them float32's errors, small; kept
+        # apart, the two scalings would be differences of numbers as large as 1 / epsilon.
+        columns = torch.logsumexp(log_plan, dim=0, keepdim=True)
+        log_plan = log_plan - torch.logsumexp(gather_rows(columns), dim=0, keepdim=True)
+        log_plan = log_plan - torch.logsumexp(log_plan, dim=1, keepdim=True)
+    return log_plan.exp()

@@ -1,0 +1,61 @@
+"""Helpers of the tests."""
+
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import torch
+import torch.multiprocessing as mp
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def _rank_main(rank, world_size, port, function, args, results):
+    os.environ.update(MASTER_ADDR='127.0.0.1', MASTER_PORT=str(port))
+    torch.set_num_threads(1)
+    torch.distributed.init_process_group('gloo', rank=rank, world_size=world_size)
+    try:
+        results[rank] = function(rank, world_size, *args)
+    finally:
+        torch.distributed.destroy_process_group()
+
+
+def run_ranks(world_size, function, *args):
+    """Run ``function(rank, world_size, *args)`` on gloo ranks; returns their results by rank."""
+    with socket.socket() as sock:
+        sock.bind(('127.0.0.1', 0))
+        port = sock.getsockname()[1]
+    with mp.Manager() as manager:
+        results = manager.dict()
+        mp.start_processes(
+            _rank_main,
+            (world_size, port, function, args, results),
+            nprocs=world_size,
+            start_method='fork',
+        )
+        return [results[rank] for rank in range(world_size)]
+
+
+def run_tool(*args, check=True, env=None, timeout=300):
+    """Run a command as a user would, from the root of the repository."""
+    command = [str(arg) for arg in args]
+    if command[0].endswith('.py'):
+        command.insert(0, sys.executable)
+    done = subprocess.run(
+        command,
+        cwd=ROOT,
+        env={
+            **os.environ,
+            'PATH': f'{Path(sys.executable).parent}{os.pathsep}{os.environ["PATH"]}',
+            'OMP_NUM_THREADS': '1',
+            **(env or {}),
+        },
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+    )
+    if check:
+        assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    return done

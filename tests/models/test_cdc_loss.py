@@ -1,0 +1,132 @@
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F
+from mmpretrain.registry import MODELS
+
+from cdc_mm.models.losses import CDCLoss, cdc_loss, cluster_cross_entropy, info_nce
+
+K, C, B, M = 5, 7, 6, 11
+
+
+def vectors(n, seed):
+    generator = torch.Generator().manual_seed(seed)
+    z = torch.randn(n, K + C, generator=generator, dtype=torch.float64)
+    return torch.cat([F.normalize(z[:, :K], dim=1), F.normalize(z[:, K:], dim=1)], dim=1)
+
+
+@pytest.fixture
+def batch():
+    return vectors(B, 0), vectors(B, 1), vectors(M, 2)
+
+
+def test_info_nce_equals_equation_2(batch):
+    q, k, negatives = batch
+    tau = 0.15
+    expected = []
+    for i in range(B):
+        positive = math.exp(float(q[i] @ k[i]) / tau)
+        others = sum(math.exp(float(q[i] @ negative) / tau) for negative in negatives)
+        expected.append(-math.log(positive / (others + positive)))
+    assert float(info_nce(q, k, negatives, tau)) == pytest.approx(sum(expected) / B, rel=1e-12)
+
+
+def test_info_nce_equals_the_rewriting_in_equation_3(batch):
+    q, k, negatives = batch
+    tau = 0.15
+    expected = []
+    for i in range(B):
+        sc_pos, sn_pos = float(q[i, :K] @ k[i, :K]), float(q[i, K:] @ k[i, K:])
+        others = sum(
+            math.exp((float(q[i, :K] @ n[:K]) - sc_pos) / tau)
+            * math.exp(float(q[i, K:] @ n[K:]) / tau)
+            for n in negatives
+        )
+        positive = math.exp(sn_pos / tau)
+        expected.append(-math.log(positive / (others + positive)))
+    assert float(info_nce(q, k, negatives, tau)) == pytest.approx(sum(expected) / B, rel=1e-12)
+
+
+def test_gradient_of_a_negative_similarity_equals_equation_8(batch):
+    q, k, negatives = batch
+    tau, i = 0.15, 2
+    # Similarities as independent variables: the query is the unit vector that reads them off, the
+    # keys hold them. The last coordinate carries s^n, the others s^c.
+    sc = negatives[:, :K] @ q[i, :K]
+    sn = (negatives[:, K:] @ q[i, K:]).requires_grad_()
+    sc_pos, sn_pos = q[i, :K] @ k[i, :K], q[i, K:] @ k[i, K:]
+    reader = torch.ones(1, 2, dtype=torch.float64)
+    loss = info_nce(
+        reader, torch.stack([sc_pos, sn_pos])[None], torch.stack([sc, sn], dim=1), tau
+    )
+    (gradient,) = torch.autograd.grad(loss, sn)
+
+    weight = torch.exp((sc - sc_pos) / tau)  # lambda^c
+    mass = weight * torch.exp(sn.detach() / tau)
+    expected = mass / tau / (mass.sum() + torch.exp(sn_pos / tau))
+    torch.testing.assert_close(gradient, expected, rtol=1e-12, atol=0)
+
+
+def test_info_nce_is_stable_at_small_temperatures():
+    q, k, negatives = (x.float() for x in (vectors(B, 0), vectors(B, 1), vectors(M, 2)))
+    assert info_nce(q, k, negatives, tau=1e-3).isfinite()
+
+
+def test_cluster_cross_entropy_equals_equation_7():
+    zc, q = vectors(B, 0)[:, :K], torch.softmax(3 * vectors(B, 1)[:, :K], dim=1)
+    t = 0.1
+    expected = 0.0
+    for i in range(B):
+        total = sum(math.exp(float(z) / t) for z in zc[i])
+        expected -= sum(
+            float(q[i, j]) * math.log(math.exp(float(zc[i, j]) / t) / total) for j in range(K)
+        )
+    assert float(cluster_cross_entropy(zc, q, t)) == pytest.approx(expected / B, rel=1e-12)
+
+
+def test_uniform_predictions_cost_ln_k():
+    zc = torch.full((B, K), 0.3)
+    q = torch.eye(K)[torch.arange(B) % K]
+    assert float(cluster_cross_entropy(zc, q, 0.1)) == pytest.approx(math.log(K), rel=1e-6)
+
+
+def test_cdc_loss_weighs_the_terms_by_alpha(batch):
+    q, k, negatives = batch
+    targets = torch.softmax(q[:, :K], dim=1)
+    nce, ce = cdc_loss(q, k, negatives, targets, tau=0.2, t=0.1, alpha=3.0)
+    assert float(nce) == float(info_nce(q, k, negatives, 0.2))
+    assert float(ce) == pytest.approx(3 * float(cluster_cross_entropy(q[:, :K], targets, 0.1)))
+
+
+class TestCDCLoss:
+    def build(self, **kwargs):
+        return MODELS.build(
+            dict(type='CDCLoss', num_clusters=K, tau=0.15, t=0.1, alpha=5.0, **kwargs)
+        )
+
+    @pytest.mark.parametrize(('swapped', 'source'), [(True, 1), (False, 0)])
+    def test_targets_come_from_the_chosen_view(self, batch, swapped, source):
+        seen = []
+
+        def assign(zc):
+            seen.append(zc)
+            return torch.softmax(zc, dim=1)
+
+        q, k, negatives = batch
+        q.requires_grad_()
+        result = self.build(swapped=swapped)(q, k, negatives, assign)
+        assert torch.equal(seen[0], batch[source][:, :K]) and not seen[0].requires_grad
+        expected = cdc_loss(q, k, negatives, torch.softmax(seen[0], 1), tau=0.15, t=0.1, alpha=5.0)
+        assert (result['loss_infonce'], result['loss_cluster']) == expected
+
+    def test_swapped_is_the_default(self):
+        assert self.build().swapped
+
+    @pytest.mark.parametrize(
+        ('name', 'value'), [('tau', 0.0), ('t', -0.1), ('alpha', -1.0)]
+    )
+    def test_refuses_values_out_of_range(self, name, value):
+        values = dict(tau=0.1, t=0.1, alpha=1.0) | {name: value}
+        with pytest.raises(ValueError, match=name):
+            CDCLoss(num_clusters=K, **values)
