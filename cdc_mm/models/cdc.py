@@ -207,6 +207,6 @@ class CDC(BaseSelfSupervisor):
 
 def _follow_query_encoder(model: CDC, incompatible_keys) -> None:
     """After loading a checkpoint without a momentum encoder, start it from the query encoder."""
-    own = [key for key in model.state_dict() if key.startswith('momentum_encoder.')]
-    if set(own) <= set(incompatible_keys.missing_keys):
+    own = {f'momentum_encoder.{name}' for name, _ in model.momentum_encoder.named_parameters()}
+    if own <= set(incompatible_keys.missing_keys):
         model.copy_to_momentum_encoder()

@@ -57,9 +57,7 @@ def test_gradient_of_a_negative_similarity_equals_equation_8(batch):
     sn = (negatives[:, K:] @ q[i, K:]).requires_grad_()
     sc_pos, sn_pos = q[i, :K] @ k[i, :K], q[i, K:] @ k[i, K:]
     reader = torch.ones(1, 2, dtype=torch.float64)
-    loss = info_nce(
-        reader, torch.stack([sc_pos, sn_pos])[None], torch.stack([sc, sn], dim=1), tau
-    )
+    loss = info_nce(reader, torch.stack([sc_pos, sn_pos])[None], torch.stack([sc, sn], dim=1), tau)
     (gradient,) = torch.autograd.grad(loss, sn)
 
     weight = torch.exp((sc - sc_pos) / tau)  # lambda^c
@@ -123,9 +121,7 @@ class TestCDCLoss:
     def test_swapped_is_the_default(self):
         assert self.build().swapped
 
-    @pytest.mark.parametrize(
-        ('name', 'value'), [('tau', 0.0), ('t', -0.1), ('alpha', -1.0)]
-    )
+    @pytest.mark.parametrize(('name', 'value'), [('tau', 0.0), ('t', -0.1), ('alpha', -1.0)])
     def test_refuses_values_out_of_range(self, name, value):
         values = dict(tau=0.1, t=0.1, alpha=1.0) | {name: value}
         with pytest.raises(ValueError, match=name):

@@ -3,9 +3,9 @@ import ot
 import pytest
 import torch
 import torch.nn.functional as F
+from helpers import run_ranks
 
 from cdc_mm.models.assigners import SinkhornAssigner, sinkhorn_knopp
-from helpers import run_ranks
 
 
 def reference(scores, epsilon, iterations):

@@ -73,7 +73,7 @@ class ContactSheetHook(Hook):
         for cluster, size in sizes.most_common(self.max_clusters):
             entries = sorted(
                 (entry for _, best in parts for entry in best.get(cluster, [])),
-                key=lambda entry: entry[0],
+                key=lambda entry: entry[:2],
                 reverse=True,
             )[: self.images_per_cluster]
             title = f'cluster {cluster}\n{size} images'

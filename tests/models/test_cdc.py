@@ -1,0 +1,266 @@
+import copy
+
+import pytest
+import torch
+import torch.nn.functional as F
+from helpers import run_ranks
+from mmengine.model import MMDistributedDataParallel
+from mmpretrain.registry import MODELS
+from mmpretrain.structures import DataSample
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from cdc_mm.models.assigners import sinkhorn_knopp
+from cdc_mm.models.losses import cdc_loss
+
+K, C = 4, 6
+
+
+def config(**kwargs):
+    cfg = dict(
+        type='CDC',
+        backbone=dict(type='SmallConvNet', channels=(8, 16), strides=(2, 2)),
+        neck=dict(type='MoCoV2Neck', in_channels=16, hid_channels=16),
+        head=dict(type='CDCHead', num_clusters=K, instance_dim=C),
+        queue_size=32,
+        momentum=0.9,
+        data_preprocessor=dict(type='SelfSupDataPreprocessor'),
+    )
+    return cfg | kwargs
+
+
+def build(seed=0, **kwargs):
+    torch.manual_seed(seed)
+    model = MODELS.build(config(**kwargs))
+    model.init_weights()
+    return model
+
+
+def views(batch_size=8, dtype=torch.float32):
+    return [torch.randn(batch_size, 3, 16, 16, dtype=dtype) for _ in range(2)]
+
+
+def test_loss_is_the_algorithm_written_out():
+    """Algorithm 1 with MoCo's order: update the momentum encoder, encode, compare, enqueue."""
+    model = build()
+    x = views()
+    reference = copy.deepcopy(model)
+    losses = model(x, mode='loss')
+
+    query = list(reference.backbone.parameters()) + list(reference.neck.parameters())
+    for k, q in zip(reference.momentum_encoder.parameters(), query, strict=True):
+        k.data = 0.9 * k.data + 0.1 * q.data
+    z_q = reference.neck(reference.backbone(x[0]))[0]
+    z_k = reference.momentum_encoder(x[1])[0]
+    q, k = (
+        torch.cat([F.normalize(z[:, :K], dim=1), F.normalize(z[:, K:], dim=1)], 1)
+        for z in (z_q, z_k)
+    )
+    infonce, cluster = cdc_loss(
+        q, k, reference.queue, sinkhorn_knopp(k[:, :K]), tau=0.15, t=0.1, alpha=5.0
+    )
+    torch.testing.assert_close(losses['loss_infonce'], infonce)
+    torch.testing.assert_close(losses['loss_cluster'], cluster)
+    torch.testing.assert_close(model.queue[:8], k)
+
+
+def test_symmetric_loss_is_the_mean_of_both_directions():
+    x = views()
+    model = build(symmetric=True, momentum=1.0)
+    forward, backward, both = (copy.deepcopy(model) for _ in range(3))
+    forward.symmetric = backward.symmetric = False
+    one, two = forward(x, mode='loss'), backward(x[::-1], mode='loss')
+    mean = both(x, mode='loss')
+    for name in ('loss_infonce', 'loss_cluster'):
+        torch.testing.assert_close(mean[name], (one[name] + two[name]) / 2)
+
+
+def test_gradient_reaches_the_query_encoder_only():
+    model = build()
+    losses = model(views(), mode='loss')
+    (losses['loss_infonce'] + losses['loss_cluster']).backward()
+    for name, parameter in model.named_parameters():
+        moved = parameter.grad is not None and bool(parameter.grad.abs().sum() > 0)
+        assert moved == (not name.startswith('momentum_encoder')), name
+
+
+def test_momentum_update():
+    model = build()
+    with torch.no_grad():
+        for parameter in (*model.backbone.parameters(), *model.neck.parameters()):
+            parameter.add_(1.0)
+    before = [p.clone() for p in model.momentum_encoder.parameters()]
+    model.update_momentum_encoder()
+    for old, new in zip(before, model.momentum_encoder.parameters(), strict=True):
+        torch.testing.assert_close(new, old + 0.1)
+
+
+@pytest.mark.parametrize('sizes', [[5, 5, 5, 5], [8], [3, 20], [1, 1], [8, 8, 3]])
+def test_queue_holds_the_newest_keys_in_any_batch_size(sizes):
+    model = build(queue_size=8)
+    count = sum(sizes)
+    keys = torch.arange(count, dtype=torch.float32)[:, None].expand(count, K + C)
+    for part in keys.split(sizes):
+        model.enqueue(part)
+    stored = min(8, count)
+    newest = torch.arange(count - 1, count - 1 - stored, -1, dtype=torch.float32)
+    assert torch.equal(model.newest(stored)[:, 0], newest)
+    assert len(model.newest(100)) == 8
+
+
+class _NoHostSync(TorchDispatchMode):
+    """Fails on the operators that make the host wait for an accelerator."""
+
+    banned = ('_local_scalar_dense', 'nonzero', 'masked_select', 'equal', 'is_nonzero', 'unique')
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        name = func.__name__.split('.')[0]
+        assert name not in self.banned, f'{name} waits for the device'
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize('num_clusters', [K, 20])
+def test_a_step_never_waits_for_the_device(num_clusters):
+    head = dict(type='CDCHead', num_clusters=num_clusters, instance_dim=C)
+    model = build(head=head, symmetric=True)
+    with _NoHostSync():
+        losses = model(views(), mode='loss')
+        (losses['loss_infonce'] + losses['loss_cluster']).backward()
+    with pytest.raises(AssertionError, match='waits'), _NoHostSync():
+        losses['loss_infonce'].item()
+
+
+def test_key_encoder_shuffles_only_where_it_matters(monkeypatch):
+    calls = []
+    monkeypatch.setattr(
+        'cdc_mm.models.cdc.shuffled_forward', lambda module, x: calls.append(1) or module(x)
+    )
+    build()(views(), mode='loss')
+    assert not calls
+    split = dict(type='SmallConvNet', norm_cfg=dict(type='SplitBN', num_splits=2))
+    neck = dict(type='MoCoV2Neck', in_channels=128, hid_channels=16)
+    build(backbone=split, neck=neck)(views(), mode='loss')
+    assert calls
+
+
+@pytest.mark.parametrize('batch_size', [1, 3])
+def test_small_batches_work(batch_size):
+    losses = build()(views(batch_size), mode='loss')
+    assert all(value.isfinite() for value in losses.values())
+
+
+def test_batch_smaller_than_k_is_topped_up_with_the_newest_keys():
+    head = dict(type='CDCHead', num_clusters=12, instance_dim=C)
+    model = build(head=head)
+    seen = []
+    assign = model.head.assigner.assign
+    model.head.assigner.assign = lambda zc, past: seen.append(past) or assign(zc, past)
+    model(views(), mode='loss')
+    keys = model.queue[:8].flip(0)
+    model(views(), mode='loss')
+    assert seen[1].shape == (4, 12)
+    torch.testing.assert_close(seen[1], keys[:4, :12])
+
+
+def test_queue_too_small_for_k():
+    head = dict(type='CDCHead', num_clusters=60, instance_dim=C)
+    with pytest.raises(ValueError, match='set queue_size to 52 or more'):
+        build(head=head)(views(), mode='loss')
+
+
+def test_modes():
+    model = build().eval()
+    x = views()[0]
+    (features,) = model(x)
+    assert features.shape == (8, 16, 4, 4)
+    samples = [DataSample() for _ in range(8)]
+    out = model(x, samples, mode='predict')
+    assert all(a is b for a, b in zip(out, samples, strict=True))
+    zc = F.normalize(model.neck(model.backbone(x))[0][:, :K], dim=1)
+    expected = torch.softmax(zc / 0.1, dim=1)
+    torch.testing.assert_close(torch.stack([s.pred_score for s in out]), expected)
+    with pytest.raises(RuntimeError, match='mode'):
+        model(x, mode='nonsense')
+    with pytest.raises(ValueError, match='two views'):
+        model(x, mode='loss')
+
+
+def test_starts_with_equal_encoders():
+    model = build()
+    for name, value in model.backbone.state_dict().items():
+        assert torch.equal(value, model.momentum_encoder.backbone.state_dict()[name])
+
+
+def test_checkpoint_without_momentum_encoder_fills_both():
+    source, target = build(seed=1), build(seed=2)
+    state = {k: v for k, v in source.state_dict().items() if not k.startswith('momentum_encoder.')}
+    target.load_state_dict(state, strict=False)
+    for key, value in source.neck.state_dict().items():
+        assert torch.equal(value, target.momentum_encoder.neck.state_dict()[key])
+    # A full checkpoint keeps its own momentum encoder.
+    with torch.no_grad():
+        source.momentum_encoder.neck.mlp[0].bias.add_(1.0)
+    target.load_state_dict(source.state_dict())
+    assert torch.equal(
+        target.momentum_encoder.neck.mlp[0].bias, source.momentum_encoder.neck.mlp[0].bias
+    )
+
+
+@pytest.mark.parametrize(
+    ('kwargs', 'message'),
+    [
+        (dict(momentum=1.5), 'momentum must be between 0 and 1'),
+        (dict(queue_size=0), 'queue_size must be at least 1'),
+        (
+            dict(neck=dict(type='MoCoV2Neck', in_channels=16, hid_channels=16, out_channels=9)),
+            r'num_clusters=4 \+ instance_dim=6 = 10 values, but the neck puts out 9',
+        ),
+        (
+            dict(neck=dict(type='MoCoV2Neck', in_channels=32, hid_channels=16)),
+            'backbone puts out 16 channels.*Set neck.in_channels=16',
+        ),
+        (dict(queue_len=4), 'queue_len'),
+    ],
+)
+def test_refuses_what_cannot_fit(kwargs, message):
+    with pytest.raises((ValueError, TypeError), match=message):
+        build(**kwargs)
+
+
+def _frozen_bn(model):
+    for module in model.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.eval()
+            module.train = lambda mode=True: None
+    return model
+
+
+def _train(rank, world_size, x, num_clusters, steps=3):
+    """Weights, queue and losses after some steps on this rank's part of each batch."""
+    head = dict(type='CDCHead', num_clusters=num_clusters, instance_dim=C)
+    model = _frozen_bn(build(head=head, symmetric=True)).double()
+    trained = [p for p in model.parameters() if p.requires_grad]
+    wrapped = MMDistributedDataParallel(model) if world_size > 1 else model
+    optimizer = torch.optim.SGD(trained, lr=0.05)
+    history = []
+    for batch in x[:steps]:
+        torch.manual_seed(rank)  # ranks may shuffle differently
+        part = [view.chunk(world_size)[rank] for view in batch]
+        losses = wrapped(part, mode='loss')
+        optimizer.zero_grad()
+        (losses['loss_infonce'] + losses['loss_cluster']).backward()
+        optimizer.step()
+        history.append(torch.stack([losses[n].detach() for n in sorted(losses)]))
+    weights = torch.cat([p.detach().flatten() for p in trained])
+    return torch.stack(history).numpy(), weights.numpy(), model.queue.numpy()
+
+
+@pytest.mark.parametrize('num_clusters', [K, 20])
+def test_two_ranks_equal_one_process(num_clusters):
+    x = [views(12, torch.float64) for _ in range(3)]
+    history, weights, queue = (torch.from_numpy(v) for v in _train(0, 1, x, num_clusters))
+    ranks = run_ranks(2, _train, x, num_clusters)
+    for rank_history, rank_weights, rank_queue in ranks:
+        torch.testing.assert_close(torch.from_numpy(rank_weights), weights, rtol=0, atol=1e-8)
+        torch.testing.assert_close(torch.from_numpy(rank_queue), queue, rtol=0, atol=1e-8)
+    mean = sum(torch.from_numpy(r[0]) for r in ranks) / 2
+    torch.testing.assert_close(mean, history, rtol=0, atol=1e-8)
