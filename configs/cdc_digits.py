@@ -8,16 +8,7 @@ lr = 3e-3
 model = dict(
     type='CDC',
     backbone=dict(
-        type='ResNet_CIFAR',
-        depth=18,
-        in_channels=1,
-        stem_channels=32,
-        base_channels=32,
-        num_stages=3,
-        strides=(1, 2, 2),
-        dilations=(1, 1, 1),
-        out_indices=(2,),
-        zero_init_residual=False,
+        type='SmallConvNet', in_channels=1, channels=(32, 64, 64, 128), strides=(2, 2, 1, 2)
     ),
     neck=dict(type='MoCoV2Neck', in_channels=128, hid_channels=256),
     head=dict(

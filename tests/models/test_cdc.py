@@ -259,7 +259,7 @@ def test_two_ranks_equal_one_process(num_clusters):
     x = [views(12, torch.float64) for _ in range(3)]
     history, weights, queue = (torch.from_numpy(v) for v in _train(0, 1, x, num_clusters))
     ranks = run_ranks(2, _train, x, num_clusters)
-    for rank_history, rank_weights, rank_queue in ranks:
+    for _, rank_weights, rank_queue in ranks:
         torch.testing.assert_close(torch.from_numpy(rank_weights), weights, rtol=0, atol=1e-8)
         torch.testing.assert_close(torch.from_numpy(rank_queue), queue, rtol=0, atol=1e-8)
     mean = sum(torch.from_numpy(r[0]) for r in ranks) / 2
