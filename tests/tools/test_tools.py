@@ -1,0 +1,266 @@
+"""The tools as a user types them. Those that fail early run in this process to save time."""
+
+import importlib.util
+import itertools
+import json
+import pickle
+import sys
+
+import cv2
+import generated
+import pytest
+import torch
+from helpers import ROOT, run_tool
+
+CONFIG = 'configs/cdc_digits.py'
+SMALL = (
+    'train_dataloader.batch_size=64',
+    'model.backbone.channels=[4,4,4,8]',
+    'model.neck.in_channels=8',
+    'model.queue_size=100',
+    'train_cfg.val_interval=1',
+    'default_hooks.checkpoint.interval=1',
+)
+_count = itertools.count()
+
+
+@pytest.fixture
+def call(monkeypatch):
+    """Run a tool's main() in this process."""
+
+    def run(tool, *args, options=()):
+        spec = importlib.util.spec_from_file_location(tool, ROOT / 'tools' / f'{tool}.py')
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        argv = [tool, *map(str, args), '--cfg-options', f'experiment_name=call{next(_count)}']
+        monkeypatch.setattr(sys, 'argv', [*argv, *options])
+        monkeypatch.chdir(ROOT)
+        module.main()
+
+    return run
+
+
+@pytest.fixture(scope='module')
+def trained(tmp_path_factory):
+    """Two epochs of training: the work dir and the output of the tool."""
+    work_dir = tmp_path_factory.mktemp('train')
+    done = run_tool(
+        'tools/train.py', CONFIG, '--work-dir', work_dir, '--cfg-options', *SMALL,
+        'train_cfg.max_epochs=2',
+    )  # fmt: skip
+    return work_dir, done.stdout + done.stderr
+
+
+def test_training_logs_and_writes(trained):
+    work_dir, output = trained
+    for part in (
+        'eta:', 'loss_infonce:', 'loss_cluster:', 'assign_entropy:', 'largest_share:',
+        'clustering/acc:', 'Contact sheet:',
+    ):  # fmt: skip
+        assert part in output
+    assert (work_dir / 'epoch_2.pth').is_file() and (work_dir / 'contact_sheet.png').is_file()
+    assert torch.load(work_dir / 'epoch_2.pth', weights_only=True)['meta']['epoch'] == 2
+    scalars = next(work_dir.glob('*/vis_data/scalars.json')).read_text()
+    assert '"assign_entropy"' in scalars and '"largest_share"' in scalars
+
+
+def test_resume_continues(trained, tmp_path, call, capsys):
+    work_dir, _ = trained
+    call('train', CONFIG, '--work-dir', tmp_path, '--resume', work_dir / 'epoch_1.pth',
+         '--no-validate', options=(*SMALL, 'train_cfg.max_epochs=3'))  # fmt: skip
+    assert (tmp_path / 'epoch_2.pth').is_file() and (tmp_path / 'epoch_3.pth').is_file()
+    assert not (tmp_path / 'epoch_1.pth').exists()
+    state = torch.load(tmp_path / 'epoch_3.pth', weights_only=True)
+    assert (state['meta']['epoch'], state['meta']['iter']) == (3, 66)
+    before = torch.load(work_dir / 'epoch_1.pth', weights_only=True)
+    key = 'queue_ptr'
+    advanced = (int(before['state_dict'][key]) + 44 * 128) % 100
+    assert int(state['state_dict'][key]) == advanced
+
+
+def test_resume_without_a_value_takes_the_latest(tmp_path, call):
+    for epochs in (1, 2):
+        call('train', CONFIG, '--work-dir', tmp_path, '--resume', '--no-validate',
+             options=(*SMALL, f'train_cfg.max_epochs={epochs}'))  # fmt: skip
+    state = torch.load(tmp_path / 'epoch_2.pth', weights_only=True)
+    assert state['meta']['iter'] == 44
+
+
+def test_test_gives_the_metrics_of_validation(trained, tmp_path, call):
+    work_dir, _ = trained
+    out = tmp_path / 'metrics.json'
+    call('test', CONFIG, work_dir / 'epoch_2.pth', '--work-dir', tmp_path, '--out', out,
+         '--out-item', 'metrics', options=SMALL)  # fmt: skip
+    metrics = json.loads(out.read_text())
+    assert metrics['clustering/num_samples'] == 360
+    assert sum(metrics['clustering/cluster_sizes']) == 360
+    scalars = next(work_dir.glob('*/vis_data/scalars.json')).read_text().splitlines()
+    validated = [json.loads(line) for line in scalars]
+    acc = [line['clustering/acc'] for line in validated if 'clustering/acc' in line][-1]
+    assert metrics['clustering/acc'] == pytest.approx(acc)
+    assert cv2.imread(str(tmp_path / 'contact_sheet.png')).shape[0] > 60
+
+
+def test_test_writes_predictions_and_pictures(trained, tmp_path, call):
+    work_dir, _ = trained
+    out = tmp_path / 'pred.pkl'
+    call('test', CONFIG, work_dir / 'epoch_2.pth', '--work-dir', tmp_path, '--out', out,
+         '--show-dir', tmp_path / 'show', '--interval', 100, options=SMALL)  # fmt: skip
+    predictions = pickle.loads(out.read_bytes())
+    assert len(predictions) == 360 and predictions[0]['pred_score'].shape == (10,)
+    assert list((tmp_path / 'show').rglob('*.png'))
+
+
+def test_tta_averages_flips(trained, tmp_path, call):
+    work_dir, _ = trained
+    out = tmp_path / 'metrics.json'
+    call('test', CONFIG, work_dir / 'epoch_2.pth', '--work-dir', tmp_path, '--out', out,
+         '--out-item', 'metrics', '--tta', options=SMALL)  # fmt: skip
+    assert json.loads(out.read_text())['clustering/num_samples'] == 360
+
+
+def test_two_processes_without_a_gpu(tmp_path):
+    options = (*SMALL, 'train_cfg.max_epochs=1')
+    env = dict(PORT='29517')
+    done = run_tool('tools/dist_train.sh', CONFIG, 2, '--work-dir', tmp_path / 'train',
+                    '--cfg-options', *options, env=env)  # fmt: skip
+    assert 'Distributed training: True' in done.stdout + done.stderr
+    checkpoint = tmp_path / 'train' / 'epoch_1.pth'
+    assert torch.load(checkpoint, weights_only=True)['meta']['iter'] == 11
+    results = {}
+    for name, command in (
+        ('two', ('tools/dist_test.sh', CONFIG, checkpoint, 2)),
+        ('one', ('tools/test.py', CONFIG, checkpoint)),
+    ):
+        out = tmp_path / f'{name}.json'
+        run_tool(*command, '--work-dir', tmp_path / name, '--out', out, '--out-item', 'metrics',
+                 '--cfg-options', *options, 'test_dataloader.batch_size=50', env=env)  # fmt: skip
+        results[name] = json.loads(out.read_text())
+    sizes = [results[name].pop('clustering/cluster_sizes') for name in results]
+    assert sizes[0] == sizes[1]
+    assert results['two'] == pytest.approx(results['one'])
+
+
+def test_slurm_scripts_call_the_tools(tmp_path):
+    srun = tmp_path / 'srun'
+    srun.write_text('#!/bin/sh\necho "$PYTHONPATH" "$@"\n')
+    srun.chmod(0o755)
+    env = dict(PATH=f'{tmp_path}:/usr/bin:/bin', GPUS='16', SRUN_ARGS='--time=1 --mem=2')
+    train = run_tool('tools/slurm_train.sh', 'gpu', 'job', CONFIG, 'work', '--amp', env=env).stdout
+    assert str(ROOT) in train and '-p gpu --job-name=job' in train
+    assert '--ntasks=16 --ntasks-per-node=8 --cpus-per-task=5' in train
+    assert f'--time=1 --mem=2 python -u {ROOT}/tools/train.py {CONFIG}' in train
+    assert train.strip().endswith('--work-dir work --launcher slurm --amp')
+    test = run_tool('tools/slurm_test.sh', 'gpu', 'job', CONFIG, 'x.pth', env=env).stdout
+    assert test.strip().endswith(f'{ROOT}/tools/test.py {CONFIG} x.pth --launcher slurm')
+
+
+def test_quickstart_ends_with_the_table_and_the_next_command(tmp_path):
+    done = run_tool('tools/quickstart.py', '--seed', 1, '--work-dir', tmp_path, '--cfg-options',
+                    *SMALL, 'train_cfg.max_epochs=1')  # fmt: skip
+    result = json.loads((tmp_path / 'quickstart.json').read_text())
+    kmeans, cdc = result['k-means on pixels'], result['CDC']
+    table = done.stdout[done.stdout.index('Held-out digits: 360 images') :]
+    for name, row in (('k-means on pixels', kmeans), ('CDC', cdc)):
+        line = next(line for line in table.splitlines() if line.startswith(name))
+        printed = [float(number) for number in line[20:].split()]
+        assert printed == pytest.approx([row['acc'], row['nmi'], row['ari']], abs=0.06)
+    checkpoint = str(tmp_path / 'epoch_1.pth')
+    assert checkpoint in table and str(tmp_path / 'contact_sheet.png') in table
+    assert f'tools/test.py configs/cdc_digits.py {checkpoint}' in table
+    assert kmeans['acc'] > 60  # k-means is a real rival, not a straw man
+
+
+FOLDER = 'configs/cdc_r18_cifar10_folder.py'
+
+
+@pytest.mark.parametrize(
+    ('config', 'options', 'message'),
+    [
+        ('configs/none.py', [], 'none.py'),
+        (CONFIG, ['model.head.num_clusters=1'], 'num_clusters must be at least 2, got 1'),
+        (CONFIG, ['model.head.num_cluster=7'], 'num_cluster'),
+        (CONFIG, ['model.queue=7'], "unexpected keyword argument 'queue'"),
+        (CONFIG, ['model.neck.in_channels=99'], 'Set neck.in_channels=128'),
+        (CONFIG, ['model.neck.out_channels=99'], 'the neck puts out 99'),
+        (CONFIG, ['model.queue_size=0'], 'queue_size must be at least 1'),
+        (CONFIG, ['train_dataloader.batch_size=2000'], 'Lower train_dataloader.batch_size'),
+        (CONFIG, ['model.type=CDD'], 'CDD is not in the'),
+        (CONFIG, ['load_from=none.pth'], 'there is no checkpoint none.pth'),
+        (FOLDER, [], 'data/cifar10_folder/train does not exist'),
+    ],
+)
+def test_training_refuses_mistakes_in_one_line(call, tmp_path, config, options, message):
+    with pytest.raises(SystemExit) as stopped:
+        call('train', config, '--work-dir', tmp_path, options=options)
+    text = str(stopped.value)
+    assert text.startswith('error: ') and message in text, text
+    assert not list(tmp_path.glob('*.pth'))
+
+
+def test_training_refuses_an_empty_folder(call, tmp_path):
+    for split in ('train', 'test'):
+        (tmp_path / 'data' / split / 'a').mkdir(parents=True)
+    with pytest.raises(SystemExit, match='Found 0 files'):
+        call('train', FOLDER, '--work-dir', tmp_path,
+             options=[f'train_dataloader.dataset.data_root={tmp_path}/data'])  # fmt: skip
+
+
+def test_a_folder_without_labels_trains_and_tests(call, tmp_path, capsys):
+    root = generated.image_folder(tmp_path / 'data')
+    options = [
+        'model.backbone.stem_channels=4', 'model.backbone.base_channels=4',
+        'model.neck.in_channels=32', 'train_dataloader.batch_size=1',
+        'train_dataloader.num_workers=0', 'val_dataloader.num_workers=0',
+        'train_cfg.max_epochs=1', 'train_cfg.val_interval=1',
+        *[f'{field}.dataset.data_root={root}'
+          for field in ('train_dataloader', 'val_dataloader', 'test_dataloader')],
+        'val_dataloader.dataset.with_label=False',
+    ]  # fmt: skip
+    call('train', FOLDER, '--work-dir', tmp_path / 'work', options=options)
+    text = capsys.readouterr()
+    assert 'No labels for 8 of 8 images' in text.out + text.err
+    assert (tmp_path / 'work' / 'contact_sheet.png').is_file()
+
+
+def test_testing_refuses_a_checkpoint_of_another_architecture(trained, tmp_path, call):
+    work_dir, _ = trained
+    with pytest.raises(SystemExit, match='another architecture: backbone'):
+        call('test', CONFIG, work_dir / 'epoch_2.pth', '--work-dir', tmp_path)
+
+
+def test_a_checkpoint_with_code_is_refused_until_trusted(trained, tmp_path, call, monkeypatch):
+    work_dir, _ = trained
+    content = torch.load(work_dir / 'epoch_2.pth', weights_only=True)
+    content['message_hub']['thing'] = pytest.approx(1)  # any Python object
+    path = tmp_path / 'foreign.pth'
+    torch.save(content, path)
+    monkeypatch.setenv('TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD', '0')
+    with pytest.raises(SystemExit, match='add --trust-checkpoint'):
+        call('test', CONFIG, path, '--work-dir', tmp_path, options=SMALL)
+    with pytest.raises(SystemExit, match='add --trust-checkpoint'):
+        call('train', CONFIG, '--work-dir', tmp_path, '--resume', path, options=SMALL)
+    call('test', CONFIG, path, '--work-dir', tmp_path, '--trust-checkpoint', options=SMALL)
+
+
+def test_output_flags_are_checked_before_work(call, tmp_path, capsys):
+    for args, message in (
+        (['--out-item', 'metrics'], '--out-item needs --out'),
+        (['--out', 'x.json'], 'add --out-item metrics'),
+    ):
+        with pytest.raises(SystemExit):
+            call('test', CONFIG, 'x.pth', *args)
+        assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize('tool', ['train', 'test'])
+def test_help_lists_mmpretrains_flags(tool):
+    text = run_tool(f'tools/{tool}.py', '--help').stdout
+    common = ['--work-dir', '--amp', '--no-pin-memory', '--cfg-options', '--launcher',
+              '--local-rank', '--local_rank']  # fmt: skip
+    own = dict(
+        train=['--resume', '--no-validate', '--auto-scale-lr', '--no-persistent-workers'],
+        test=['--out', '--out-item', '--show-dir', '--show', '--interval', '--wait-time', '--tta'],
+    )[tool]
+    for flag in common + own:
+        assert flag in text
