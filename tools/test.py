@@ -92,9 +92,8 @@ def use_tta(cfg: Config) -> None:
         cfg.tta_pipeline = pipeline
     cfg.model = ConfigDict(**cfg.tta_model, module=cfg.model)
     cfg.test_dataloader.dataset.pipeline = cfg.tta_pipeline
-    # The views of an image stay apart, and no single one of them is the image to draw.
-    cfg.test_dataloader.collate_fn = dict(type='pseudo_collate')
-    cfg.default_hooks.contact_sheet = None
+    # An image has several views, and none of them is the one to draw.
+    cfg.default_hooks.pop('contact_sheet', None)
 
 
 def main() -> None:

@@ -2,7 +2,7 @@ import os
 import pickle
 from collections import OrderedDict
 from pathlib import Path
-from typing import List
+from typing import Dict, List
 
 import torch
 from mmengine.logging import MMLogger
@@ -44,10 +44,10 @@ def read_state_dict(filename: str) -> 'OrderedDict[str, torch.Tensor]':
     except (EOFError, RuntimeError) as error:
         raise ValueError(f'{filename} is damaged or no checkpoint: {error}') from error
     state = checkpoint.get('state_dict', checkpoint) if isinstance(checkpoint, dict) else {}
-    state = {k.removeprefix('module.'): v for k, v in state.items() if torch.is_tensor(v)}
+    state = _unwrap({k: v for k, v in state.items() if torch.is_tensor(v)})
     if not state:
         raise ValueError(f'{filename} holds no weights')
-    return OrderedDict(state)
+    return state
 
 
 def check_checkpoint(model: nn.Module, filename: str, purpose: str) -> None:
@@ -69,7 +69,7 @@ def check_checkpoint(model: nn.Module, filename: str, purpose: str) -> None:
     if '://' in filename:
         return
     state = read_state_dict(filename)
-    own = model.state_dict()
+    own = _unwrap(model.state_dict())
     wanted = [k for k in own if purpose == 'resume' or not k.startswith(_TRAINING_ONLY)]
     missing = [k for k in wanted if k not in state]
     misfits = [
@@ -90,6 +90,11 @@ def check_checkpoint(model: nn.Module, filename: str, purpose: str) -> None:
     MMLogger.get_current_instance().info(
         f'{filename} fills {len(wanted) - len(missing)} of {len(wanted)} weights.'
     )
+
+
+def _unwrap(state: Dict[str, torch.Tensor]) -> 'OrderedDict[str, torch.Tensor]':
+    # Parallel and test-time-augmentation wrappers name their model `module`.
+    return OrderedDict((name.removeprefix('module.'), value) for name, value in state.items())
 
 
 def _first(names: List[str], count: int = 3) -> str:
