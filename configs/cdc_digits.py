@@ -1,14 +1,18 @@
-# CDC on the 1,797 digits that scikit-learn ships: the quickstart, minutes on two CPU cores.
+# CDC on the 1,797 digits that scikit-learn ships: the quickstart, minutes on two CPU cores. Network
+# and augmentation were chosen without labels, by how far two seeds agree (docs/results.md).
 _base_ = ['_base_/datasets/digits.py', '_base_/default_runtime.py']
 
 num_clusters = 10
-epochs = 60
+epochs = 250
 lr = 3e-3
 
 model = dict(
     type='CDC',
     backbone=dict(
-        type='SmallConvNet', in_channels=1, channels=(32, 64, 64, 128), strides=(2, 2, 1, 2)
+        type='SmallConvNet',
+        in_channels=1,
+        channels=(32, 64, 128, 128),
+        strides=(1, 2, 2, 2),  # ends at 1x1: where a stroke lies tells a 6 from a 9
     ),
     neck=dict(type='MoCoV2Neck', in_channels=128, hid_channels=256),
     head=dict(
@@ -21,8 +25,8 @@ model = dict(
 
 optim_wrapper = dict(optimizer=dict(type='AdamW', lr=lr, weight_decay=5e-4))
 param_scheduler = [dict(type='CosineAnnealingLR', T_max=epochs, by_epoch=True)]
-train_cfg = dict(by_epoch=True, max_epochs=epochs, val_interval=10)
+train_cfg = dict(by_epoch=True, max_epochs=epochs, val_interval=25)
 val_cfg = dict()
 test_cfg = dict()
-default_hooks = dict(logger=dict(interval=10))
+default_hooks = dict(logger=dict(interval=11), checkpoint=dict(interval=50))
 randomness = dict(seed=0)

@@ -74,7 +74,9 @@ def init_cpu_distribution(cfg: Config) -> None:
         )
     if not torch.distributed.is_initialized():
         torch.distributed.init_process_group('gloo')
-    cfg.setdefault('model_wrapper_cfg', dict(type='MMDistributedDataParallel'))
+    # What mmengine does by itself on GPUs, but for the device ids, which CPUs must not have.
+    wrapper = dict(type='MMDistributedDataParallel', broadcast_buffers=False, device_ids=None)
+    cfg.model_wrapper_cfg = {**wrapper, **cfg.get('model_wrapper_cfg', {})}
 
 
 def build_runner(cfg: Config) -> Runner:
@@ -97,14 +99,20 @@ def prepare_training(runner: Runner) -> None:
         runner (Runner): As built, before ``runner.train()``.
 
     Raises:
-        ValueError: If the batch is larger than a training epoch, or the checkpoint does not fit.
+        ValueError: If there is no full batch or a batch of one, or the checkpoint does not fit.
     """
-    if len(runner.train_dataloader) == 0:
-        loader = runner.train_dataloader
+    loader = runner.train_dataloader
+    batch_size, images = runner.cfg.train_dataloader.batch_size, len(loader.sampler)
+    if len(loader) == 0:
         raise ValueError(
-            f'the training data has {len(loader.dataset)} images, less than one batch of '
-            f'{runner.cfg.train_dataloader.batch_size} a rank, and drop_last=True leaves none. '
-            'Lower train_dataloader.batch_size.'
+            f'the training data has {images} images a rank, less than one batch of {batch_size}, '
+            'and drop_last=True leaves none. Lower train_dataloader.batch_size.'
+        )
+    if batch_size == 1 or (images % batch_size == 1 and len(loader) > images // batch_size):
+        raise ValueError(
+            f'batches of {batch_size} from {images} images a rank leave a batch of one, which has '
+            'no batch statistics and cannot be spread over clusters. Change '
+            'train_dataloader.batch_size or set drop_last=True.'
         )
     _ = runner.val_loop
     checkpoint = runner._load_from

@@ -185,6 +185,12 @@ FOLDER = 'configs/cdc_r18_cifar10_folder.py'
         (CONFIG, ['model.neck.out_channels=99'], 'the neck puts out 99'),
         (CONFIG, ['model.queue_size=0'], 'queue_size must be at least 1'),
         (CONFIG, ['train_dataloader.batch_size=2000'], 'Lower train_dataloader.batch_size'),
+        (CONFIG, ['train_dataloader.batch_size=1'], 'leave a batch of one'),
+        (
+            CONFIG,
+            ['train_dataloader.batch_size=359', 'train_dataloader.drop_last=False'],
+            'batches of 359 from 1437 images',
+        ),
         (CONFIG, ['model.type=CDD'], 'CDD is not in the'),
         (CONFIG, ['load_from=none.pth'], 'there is no checkpoint none.pth'),
         (FOLDER, [], 'data/cifar10_folder/train does not exist'),
@@ -210,8 +216,9 @@ def test_a_folder_without_labels_trains_and_tests(call, tmp_path, capsys):
     root = generated.image_folder(tmp_path / 'data')
     options = [
         'model.backbone.stem_channels=4', 'model.backbone.base_channels=4',
-        'model.neck.in_channels=32', 'train_dataloader.batch_size=1',
-        'train_dataloader.num_workers=0', 'val_dataloader.num_workers=0',
+        'model.neck.in_channels=32', 'train_dataloader.batch_size=3',
+        'train_dataloader.drop_last=False', 'train_dataloader.num_workers=0',
+        'val_dataloader.num_workers=0',
         'train_cfg.max_epochs=1', 'train_cfg.val_interval=1',
         *[f'{field}.dataset.data_root={root}'
           for field in ('train_dataloader', 'val_dataloader', 'test_dataloader')],

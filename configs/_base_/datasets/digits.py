@@ -1,14 +1,17 @@
-# Handwritten digits of 8x8 pixels, enlarged to 16x16. Augmented by small affine maps: no flips and
-# no colours, which would change what a digit is.
+# Handwritten digits of 8x8 pixels. The views differ in what does not change a digit: small affine
+# maps, the strength and the width of the stroke. Without the latter two, clusters form by them.
 view = [
     dict(
         type='kornia/RandomAffine',
-        degrees=15,
-        translate=(0.1, 0.1),
-        scale=(0.8, 1.2),
-        shear=10,
+        degrees=20,
+        translate=(0.12, 0.12),
+        scale=(0.75, 1.25, 0.75, 1.25),
+        shear=20,
         p=1.0,
-    )
+    ),
+    dict(type='kornia/RandomGamma', gamma=(0.35, 2.8), p=0.8),
+    dict(type='kornia/RandomContrast', contrast=(0.5, 1.5), p=0.8),
+    dict(type='kornia/RandomGaussianBlur', kernel_size=(3, 3), sigma=(0.1, 1.5), p=0.3),
 ]
 data_preprocessor = dict(
     type='MultiViewDataPreprocessor',
@@ -18,7 +21,7 @@ data_preprocessor = dict(
     std=[96.0],
 )
 
-pipeline = [dict(type='Resize', scale=16), dict(type='PackInputs')]
+pipeline = [dict(type='PackInputs')]
 train_dataloader = dict(
     batch_size=128,
     num_workers=0,
