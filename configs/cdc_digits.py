@@ -3,7 +3,7 @@
 _base_ = ['_base_/datasets/digits.py', '_base_/default_runtime.py']
 
 num_clusters = 10
-epochs = 250
+epochs = 220
 lr = 3e-3
 
 model = dict(
@@ -23,9 +23,9 @@ model = dict(
     symmetric=True,
 )
 
-optim_wrapper = dict(optimizer=dict(type='AdamW', lr=lr, weight_decay=5e-4))
+optim_wrapper = dict(optimizer=dict(type='AdamW', lr=lr, weight_decay=5e-4, fused=True))
 param_scheduler = [dict(type='CosineAnnealingLR', T_max=epochs, by_epoch=True)]
-train_cfg = dict(by_epoch=True, max_epochs=epochs, val_interval=25)
+train_cfg = dict(by_epoch=True, max_epochs=epochs, val_interval=20)
 val_cfg = dict()
 test_cfg = dict()
 default_hooks = dict(logger=dict(interval=11), checkpoint=dict(interval=50))
