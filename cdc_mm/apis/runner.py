@@ -93,7 +93,7 @@ def build_runner(cfg: Config) -> Runner:
 
 
 def prepare_training(runner: Runner) -> None:
-    """Open the data and check the checkpoint, so that mistakes show before training starts.
+    """Build data and optimiser and check the checkpoint: mistakes show before training starts.
 
     Args:
         runner (Runner): As built, before ``runner.train()``.
@@ -115,6 +115,7 @@ def prepare_training(runner: Runner) -> None:
             'train_dataloader.batch_size or set drop_last=True.'
         )
     _ = runner.val_loop
+    runner.optim_wrapper = runner.build_optim_wrapper(runner.optim_wrapper)
     checkpoint = runner._load_from
     if runner._resume and checkpoint is None:
         checkpoint = find_latest_checkpoint(runner.work_dir)
