@@ -191,7 +191,7 @@ FOLDER = 'configs/cdc_r18_cifar10_folder.py'
             ['train_dataloader.batch_size=359', 'train_dataloader.drop_last=False'],
             'batches of 359 from 1437 images',
         ),
-        (CONFIG, ['optim_wrapper.optimizer.type=Adamm'], 'Adamm is not in the'),
+        (CONFIG, ['optim_wrapper.optimizer.rate=1'], "unexpected keyword argument 'rate'"),
         (CONFIG, ['model.type=CDD'], 'CDD is not in the'),
         (CONFIG, ['load_from=none.pth'], 'there is no checkpoint none.pth'),
         (FOLDER, [], 'data/cifar10_folder/train does not exist'),
