@@ -18,8 +18,7 @@ def match_clusters(labels: np.ndarray, clusters: np.ndarray) -> Tuple[np.ndarray
     Returns:
         tuple: Matched classes and matched clusters, two arrays of the same length.
     """
-    table = contingency_matrix(labels, clusters)
-    rows, columns = linear_sum_assignment(table, maximize=True)
+    _, rows, columns = _match(labels, clusters)
     return np.unique(labels)[rows], np.unique(clusters)[columns]
 
 
@@ -33,8 +32,14 @@ def cluster_accuracy(labels: np.ndarray, clusters: np.ndarray) -> float:
     Returns:
         float: In [0, 1]. Samples of clusters without a partner count as wrong.
     """
+    table, rows, columns = _match(labels, clusters)
+    return float(table[rows, columns].sum() / len(labels))
+
+
+def _match(labels: np.ndarray, clusters: np.ndarray) -> Tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The contingency table and the rows and columns that the Hungarian method pairs in it."""
     table = contingency_matrix(labels, clusters)
-    return float(table[linear_sum_assignment(table, maximize=True)].sum() / len(labels))
+    return (table, *linear_sum_assignment(table, maximize=True))
 
 
 def many_to_one_accuracy(labels: np.ndarray, clusters: np.ndarray) -> float:

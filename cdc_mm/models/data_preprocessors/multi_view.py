@@ -69,17 +69,11 @@ class MultiViewDataPreprocessor(SelfSupDataPreprocessor):
         inputs = data['inputs']
         if training and self.augment:
             inputs = self._augment(inputs)
-        elif isinstance(inputs, (list, tuple)):
-            inputs = [self._to_float_rgb(view) for view in inputs]
+        elif isinstance(inputs, Tensor):
+            inputs = self._to_float_rgb(inputs)
         else:
-            return dict(
-                inputs=self._normalize(self._to_float_rgb(inputs)),
-                data_samples=data.get('data_samples'),
-            )
-        return dict(
-            inputs=[self._normalize(view) for view in inputs],
-            data_samples=data.get('data_samples'),
-        )
+            inputs = [self._to_float_rgb(view) for view in inputs]
+        return dict(inputs=self._normalize(inputs), data_samples=data.get('data_samples'))
 
     def _augment(self, inputs: Union[Tensor, List[Tensor]]) -> List[Tensor]:
         if isinstance(inputs, Tensor):
@@ -96,7 +90,9 @@ class MultiViewDataPreprocessor(SelfSupDataPreprocessor):
         image = image.flip(1) if self._channel_conversion else image
         return image.float().div_(255)
 
-    def _normalize(self, image: Tensor) -> Tensor:
+    def _normalize(self, image: Union[Tensor, List[Tensor]]) -> Union[Tensor, List[Tensor]]:
+        if isinstance(image, list):
+            return [self._normalize(view) for view in image]
         if not self._enable_normalize:
             return image
         return (image - self.mean / 255) / (self.std / 255)
