@@ -7,6 +7,8 @@ from mmengine.config import Config
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner, find_latest_checkpoint
 
+from cdc_mm.engine import hooks
+
 from .checkpoint import check_checkpoint
 
 _LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
@@ -116,6 +118,10 @@ def prepare_training(runner: Runner) -> None:
         )
     _ = runner.val_loop
     runner.optim_wrapper = runner.build_optim_wrapper(runner.optim_wrapper)
+    for hook in runner.hooks:
+        if isinstance(hook, hooks.PretrainedBackboneHook) and not runner._resume:
+            hook.check(runner)
+            return
     checkpoint = runner._load_from
     if runner._resume and checkpoint is None:
         checkpoint = find_latest_checkpoint(runner.work_dir)

@@ -1,5 +1,6 @@
 from .broadcast_bn_hook import BroadcastBNHook
 from .contact_sheet_hook import ContactSheetHook
+from .pretrained_backbone_hook import PretrainedBackboneHook
 from .safe_checkpoint_hook import SafeCheckpointHook
 
-__all__ = ['BroadcastBNHook', 'ContactSheetHook', 'SafeCheckpointHook']
+__all__ = ['BroadcastBNHook', 'ContactSheetHook', 'PretrainedBackboneHook', 'SafeCheckpointHook']

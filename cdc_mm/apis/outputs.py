@@ -1,0 +1,49 @@
+from typing import Iterable, Iterator, List, Tuple
+
+import torch
+from mmpretrain.structures import DataSample
+from torch import Tensor, nn
+
+OUTPUTS = ('backbone', 'z', 'zc', 'zn')
+
+
+@torch.no_grad()
+def iterate_outputs(
+    model: nn.Module, loader: Iterable[dict], output: str = 'backbone'
+) -> Iterator[Tuple[Tensor, List[DataSample]]]:
+    """Run a model over a dataloader in eval mode.
+
+    Args:
+        model (nn.Module): A model with ``data_preprocessor``, ``backbone`` and, but for
+            ``backbone``, ``neck`` and a :class:`CDCHead`.
+        loader (Iterable): Batches as ``default_collate`` makes them.
+        output (str): ``backbone``: its globally average-pooled feature map. ``z``: [zc, zn], each
+            part of unit norm; ``zc`` or ``zn``: one part of it.
+
+    Yields:
+        tuple: Rows (B, D), float32 on the CPU, and the B samples.
+
+    Raises:
+        ValueError: If ``output`` is not known.
+    """
+    if output not in OUTPUTS:
+        raise ValueError(f'output must be one of {", ".join(OUTPUTS)}, got {output}')
+    training = model.training
+    model.eval()
+    try:
+        for batch in loader:
+            data = model.data_preprocessor(batch, False)
+            rows = _rows(model, data['inputs'], output)
+            yield rows.float().cpu(), data['data_samples']
+    finally:
+        model.train(training)
+
+
+def _rows(model: nn.Module, image: Tensor, output: str) -> Tensor:
+    features = model.backbone(image)
+    if output == 'backbone':
+        rows = features[-1] if isinstance(features, (tuple, list)) else features
+        return rows.mean(dim=(2, 3)) if rows.ndim == 4 else rows
+    z = model.head.normalize(model.neck(features)[0])
+    k = model.head.num_clusters
+    return {'z': z, 'zc': z[:, :k], 'zn': z[:, k:]}[output]

@@ -1,0 +1,59 @@
+from mmengine.hooks import Hook
+from mmengine.model import is_model_wrapper
+from mmpretrain.registry import HOOKS
+
+from cdc_mm.apis.backbone import check_backbone, pick_backbone, read_backbone
+
+
+@HOOKS.register_module()
+class PretrainedBackboneHook(Hook):
+    """Make ``load_from`` fill the backbone, and only it, from any known pretraining checkpoint.
+
+    For training on top of a pretrained backbone. mmengine alone would match weights by their full
+    names, load nothing from a foreign file and go on with random ones. Here the layouts of
+    :func:`cdc_mm.apis.read_backbone` are understood, heads are left out, and a file that fills less
+    than the whole backbone is refused. Resuming is not touched.
+
+    Args:
+        momentum (bool): Whether to take the momentum encoder of this project's checkpoints.
+            Defaults to False.
+    """
+
+    def __init__(self, momentum: bool = False) -> None:
+        self.momentum = momentum
+
+    def check(self, runner) -> None:
+        """Refuse a missing or unfit ``load_from`` before training starts.
+
+        Raises:
+            FileNotFoundError: If the file does not exist.
+            ValueError: If there is no ``load_from``, or the file does not fill the backbone.
+        """
+        filename = runner._load_from
+        if runner._resume:
+            return
+        if filename is None:
+            raise ValueError(
+                'this config trains on top of a pretrained backbone: name its checkpoint, '
+                '--cfg-options load_from=FILE'
+            )
+        if '://' not in filename:
+            weights = read_backbone(filename, self.momentum)
+            check_backbone(_backbone(runner), weights, filename)
+
+    def after_load_checkpoint(self, runner, checkpoint: dict) -> None:
+        """Leave only the backbone in the checkpoint, under the names of the model."""
+        if runner._resume:
+            return
+        filename = runner._load_from
+        state = checkpoint.get('state_dict', checkpoint)
+        weights = pick_backbone(state, filename, self.momentum)
+        check_backbone(_backbone(runner), weights, filename)
+        checkpoint.clear()
+        checkpoint['state_dict'] = {f'backbone.{k}': v for k, v in weights.items()}
+        runner.logger.info(f'{filename} fills the whole backbone: {len(weights)} tensors.')
+
+
+def _backbone(runner):
+    model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+    return model.backbone
