@@ -14,8 +14,8 @@ def iterate_outputs(
     """Run a model over a dataloader in eval mode.
 
     Args:
-        model (nn.Module): A model with ``data_preprocessor``, ``backbone`` and, but for
-            ``backbone``, ``neck`` and a :class:`CDCHead`.
+        model (nn.Module): A model with ``data_preprocessor``, ``backbone`` and, but
+            for ``backbone``, be a :class:`BaseCDC`.
         loader (Iterable): Batches as ``default_collate`` makes them.
         output (str): ``backbone``: its globally average-pooled feature map. ``z``: [zc, zn], each
             part of unit norm; ``zc`` or ``zn``: one part of it.
@@ -44,6 +44,6 @@ def _rows(model: nn.Module, image: Tensor, output: str) -> Tensor:
     if output == 'backbone':
         rows = features[-1] if isinstance(features, (tuple, list)) else features
         return rows.mean(dim=(2, 3)) if rows.ndim == 4 else rows
-    z = model.head.normalize(model.neck(features)[0])
+    z = model.head.normalize(model.extract_z(features))
     k = model.head.num_clusters
     return {'z': z, 'zc': z[:, :k], 'zn': z[:, k:]}[output]

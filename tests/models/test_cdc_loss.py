@@ -3,9 +3,10 @@ import math
 import pytest
 import torch
 import torch.nn.functional as F
+from helpers import run_ranks
 from mmpretrain.registry import MODELS
 
-from cdc_mm.models.losses import CDCLoss, cdc_loss, cluster_cross_entropy, info_nce
+from cdc_mm.models.losses import CDCLoss, cluster_cross_entropy, in_batch_info_nce, info_nce
 
 K, C, B, M = 5, 7, 6, 11
 
@@ -89,12 +90,24 @@ def test_uniform_predictions_cost_ln_k():
     assert float(cluster_cross_entropy(zc, q, 0.1)) == pytest.approx(math.log(K), rel=1e-6)
 
 
-def test_cdc_loss_weighs_the_terms_by_alpha(batch):
-    q, k, negatives = batch
-    targets = torch.softmax(q[:, :K], dim=1)
-    nce, ce = cdc_loss(q, k, negatives, targets, tau=0.2, t=0.1, alpha=3.0)
-    assert float(nce) == float(info_nce(q, k, negatives, 0.2))
-    assert float(ce) == pytest.approx(3 * float(cluster_cross_entropy(q[:, :K], targets, 0.1)))
+def test_in_batch_infonce_is_equation_2_over_the_other_keys(batch):
+    q, k, _ = batch
+    expected = [
+        info_nce(q[i : i + 1], k[i : i + 1], torch.cat([k[:i], k[i + 1 :]]), 0.3)
+        for i in range(len(q))
+    ]
+    torch.testing.assert_close(in_batch_info_nce(q, k, 0.3), torch.stack(expected).mean())
+
+
+def _rank_in_batch(rank, world_size, q, k):
+    rows = slice(rank * len(q) // world_size, (rank + 1) * len(q) // world_size)
+    return float(in_batch_info_nce(q[rows], k[rows], 0.3))
+
+
+def test_in_batch_infonce_is_the_same_on_two_ranks(batch):
+    q, k, _ = (x[:8].double() for x in batch)
+    ranks = run_ranks(2, _rank_in_batch, q, k)
+    assert sum(ranks) / 2 == pytest.approx(float(in_batch_info_nce(q, k, 0.3)), abs=1e-12)
 
 
 class TestCDCLoss:
@@ -115,11 +128,33 @@ class TestCDCLoss:
         q.requires_grad_()
         result = self.build(swapped=swapped)(q, k, negatives, assign)
         assert torch.equal(seen[0], batch[source][:, :K]) and not seen[0].requires_grad
-        expected = cdc_loss(q, k, negatives, torch.softmax(seen[0], 1), tau=0.15, t=0.1, alpha=5.0)
-        assert (result['loss_infonce'], result['loss_cluster']) == expected
+        cluster = cluster_cross_entropy(q[:, :K], torch.softmax(seen[0], 1), 0.1)
+        assert result['loss_infonce'] == info_nce(q, k, negatives, 0.15)
+        assert result['loss_cluster'] == 5 * cluster
 
     def test_swapped_is_the_default(self):
         assert self.build().swapped
+
+    def test_clusters_may_be_read_elsewhere(self, batch):
+        q, k, negatives = batch
+        zc, other = torch.randn(2, len(q), K)
+        result = self.build()(q, k, negatives, lambda z: torch.softmax(z, 1), (zc, other))
+        expected = cluster_cross_entropy(zc, torch.softmax(other, 1), 0.1)
+        assert result['loss_cluster'] == 5 * expected
+        assert result['loss_infonce'] == info_nce(q, k, negatives, 0.15)
+
+    def test_without_negatives_it_takes_the_batch(self, batch):
+        q, k, _ = batch
+        result = self.build()(q, k, None, lambda z: torch.softmax(z, 1))
+        assert result['loss_infonce'] == in_batch_info_nce(q, k, 0.15)
+
+    def test_without_infonce_only_the_cross_entropy_trains(self, batch):
+        q, k, negatives = batch
+        q.requires_grad_()
+        result = self.build(infonce_weight=0.0)(q, k, negatives, lambda z: torch.softmax(z, 1))
+        assert result['loss_infonce'] == 0
+        (result['loss_infonce'] + result['loss_cluster']).backward()
+        assert q.grad[:, :K].any() and not q.grad[:, K:].any()
 
     @pytest.mark.parametrize(('name', 'value'), [('tau', 0.0), ('t', -0.1), ('alpha', -1.0)])
     def test_refuses_values_out_of_range(self, name, value):

@@ -2,5 +2,12 @@ from .broadcast_bn_hook import BroadcastBNHook
 from .contact_sheet_hook import ContactSheetHook
 from .pretrained_backbone_hook import PretrainedBackboneHook
 from .safe_checkpoint_hook import SafeCheckpointHook
+from .self_label_hook import SelfLabelHook
 
-__all__ = ['BroadcastBNHook', 'ContactSheetHook', 'PretrainedBackboneHook', 'SafeCheckpointHook']
+__all__ = [
+    'BroadcastBNHook',
+    'ContactSheetHook',
+    'PretrainedBackboneHook',
+    'SafeCheckpointHook',
+    'SelfLabelHook',
+]

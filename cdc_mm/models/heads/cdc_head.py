@@ -27,6 +27,9 @@ class CDCHead(BaseModule):
         alpha (float): Weight of the cross-entropy. The paper: 5, and 1 on ImageNet.
         loss (dict): Config of the loss, which also receives the values above.
         assigner (dict): Config of the assigner.
+        self_label (dict, optional): Config of the :class:`SelfLabelLoss`, for self-labelling.
+        normalize_zc (bool): Whether zc gets unit norm. False is the paper's ablation "without
+            norm" (Table 6), whose loss it reports to become NaN. Defaults to True.
 
     Raises:
         ValueError: If a value is out of range.
@@ -41,6 +44,8 @@ class CDCHead(BaseModule):
         alpha: float = 5.0,
         loss: Optional[dict] = None,
         assigner: Optional[dict] = None,
+        self_label: Optional[dict] = None,
+        normalize_zc: bool = True,
         init_cfg: Optional[dict] = None,
     ) -> None:
         super().__init__(init_cfg)
@@ -50,12 +55,17 @@ class CDCHead(BaseModule):
             raise ValueError(f'instance_dim must be at least 1, got {instance_dim}')
         self.num_clusters = num_clusters
         self.instance_dim = instance_dim
+        self.tau = tau
         self.t = t
+        self.normalize_zc = normalize_zc
         self.loss_module = MODELS.build(
             loss or dict(type='CDCLoss'),
             default_args=dict(num_clusters=num_clusters, tau=tau, t=t, alpha=alpha),
         )
         self.assigner = TASK_UTILS.build(assigner or dict(type='SinkhornAssigner'))
+        self.self_label = self_label and MODELS.build(
+            dict(self_label), default_args=dict(num_clusters=num_clusters, t=t)
+        )
 
     @property
     def out_dim(self) -> int:
@@ -72,34 +82,44 @@ class CDCHead(BaseModule):
             Tensor: [zc, zn], shape (B, K + C), float32 or float64, each row of norm sqrt(2).
         """
         zc, zn = as_float(z).split([self.num_clusters, self.instance_dim], dim=1)
-        return torch.cat([F.normalize(zc, dim=1), F.normalize(zn, dim=1)], dim=1)
+        zc = F.normalize(zc, dim=1) if self.normalize_zc else zc
+        return torch.cat([zc, F.normalize(zn, dim=1)], dim=1)
 
     def loss(
         self,
         pairs: List[Tuple[Tensor, Tensor]],
-        negatives: Tensor,
+        negatives: Optional[Tensor],
         past: Optional[Tensor] = None,
+        clusters: Optional[List[Tuple[Tensor, Tensor]]] = None,
     ) -> Dict[str, Tensor]:
         """The mean objective of the view pairs and what the log shows of the assignments.
 
         Args:
             pairs (list): (query, key) of each direction, normalised, shape (B, K + C) each. One
                 pair, or two for the symmetric loss.
-            negatives (Tensor): Normalised keys of other images, shape (M, K + C).
+            negatives (Tensor, optional): Normalised keys of other images, shape (M, K + C). None
+                takes the other keys of the global batch.
             past (Tensor, optional): Past zc, newest first, for the assigner, shape (M, K).
+            clusters (list, optional): (zc of the query view, zc of the key view) of each
+                direction, shape (B, K) each, where they are not those of query and key.
 
         Returns:
             dict: ``loss_infonce``, ``loss_cluster`` (alpha applied), ``assign_entropy`` (mean
             entropy of a sample's assignment over ln K, 0 to 1) and ``largest_share`` (the share of
             the global batch that the largest predicted cluster holds, 1/K to 1).
         """
+        if clusters is None:
+            k = self.num_clusters
+            clusters = [(query[:, :k], key[:, :k]) for query, key in pairs]
         results = [
-            self.loss_module(query, key, negatives, lambda zc: self.assigner.assign(zc, past))
-            for query, key in pairs
+            self.loss_module(
+                query, key, negatives, lambda zc: self.assigner.assign(zc, past), zc_pair
+            )
+            for (query, key), zc_pair in zip(pairs, clusters, strict=True)
         ]
         assignments = torch.cat([result.pop('assignments') for result in results])
         losses = {name: sum(r[name] for r in results) / len(results) for name in results[0]}
-        predicted = torch.cat([q[:, : self.num_clusters] for q, _ in pairs]).argmax(dim=1)
+        predicted = torch.cat([zc for zc, _ in clusters]).argmax(dim=1)
         losses['assign_entropy'] = torch.special.entr(assignments).sum(1).mean() / math.log(
             self.num_clusters
         )

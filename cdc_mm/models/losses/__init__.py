@@ -1,4 +1,19 @@
 from .cdc_loss import CDCLoss
-from .functional import cdc_loss, cluster_cross_entropy, info_nce
+from .functional import (
+    cluster_cross_entropy,
+    in_batch_info_nce,
+    info_nce,
+    max_confidence,
+    self_label_cross_entropy,
+)
+from .self_label_loss import SelfLabelLoss
 
-__all__ = ['CDCLoss', 'cdc_loss', 'cluster_cross_entropy', 'info_nce']
+__all__ = [
+    'CDCLoss',
+    'SelfLabelLoss',
+    'cluster_cross_entropy',
+    'in_batch_info_nce',
+    'info_nce',
+    'max_confidence',
+    'self_label_cross_entropy',
+]

@@ -1,8 +1,12 @@
+import math
 from typing import Tuple
 
 import torch
 import torch.nn.functional as F
+from mmengine.dist import all_reduce, get_rank, get_world_size
 from torch import Tensor
+
+from ..utils import as_float, gather_rows
 
 
 def info_nce(query: Tensor, key: Tensor, negatives: Tensor, tau: float) -> Tensor:
@@ -26,6 +30,21 @@ def info_nce(query: Tensor, key: Tensor, negatives: Tensor, tau: float) -> Tenso
     return (torch.logaddexp(positive, negative) - positive).mean()
 
 
+def in_batch_info_nce(query: Tensor, key: Tensor, tau: float) -> Tensor:
+    """InfoNCE whose negatives are the other keys of the global batch (MoCo v3, section 3).
+
+    Args:
+        query (Tensor): This rank's queries, shape (B, D), B the same on every rank.
+        key (Tensor): This rank's keys, shape (B, D), row i being row i's positive.
+        tau (float): Temperature, > 0.
+
+    Returns:
+        Tensor: Scalar, the mean over this rank's rows.
+    """
+    positive = torch.arange(len(query), device=query.device) + get_rank() * len(query)
+    return F.cross_entropy(query @ gather_rows(key).T / tau, positive)
+
+
 def cluster_cross_entropy(zc: Tensor, assignments: Tensor, t: float) -> Tensor:
     """Cross-entropy of softmax(zc / t) to soft assignments (the paper's equation 7).
 
@@ -40,28 +59,55 @@ def cluster_cross_entropy(zc: Tensor, assignments: Tensor, t: float) -> Tensor:
     return F.cross_entropy(zc / t, assignments)
 
 
-def cdc_loss(
-    query: Tensor,
-    key: Tensor,
-    negatives: Tensor,
-    assignments: Tensor,
-    tau: float,
-    t: float,
-    alpha: float,
-) -> Tuple[Tensor, Tensor]:
-    """The two terms of the CDC objective for one view pair (the paper's equation 9).
+def max_confidence(num_clusters: int, t: float) -> float:
+    """The largest probability that softmax(zc / t) can have for zc of unit norm.
+
+    It is reached where zc points to one corner of the simplex of K clusters.
 
     Args:
-        query (Tensor): [zc, zn] of the query view, each part of unit norm, shape (B, K + C).
-        key (Tensor): [zc, zn] of the key view, shape (B, K + C).
-        negatives (Tensor): [zc, zn] of other images, shape (M, K + C).
-        assignments (Tensor): Targets for the query's zc, shape (B, K).
-        tau (float): Temperature of InfoNCE.
-        t (float): Temperature of the cluster probabilities.
-        alpha (float): Weight of the cross-entropy.
+        num_clusters (int): K, at least 2.
+        t (float): Temperature, > 0.
 
     Returns:
-        tuple: InfoNCE and alpha times the cross-entropy, two scalars. Their sum is the objective.
+        float: In (1 / K, 1).
     """
-    zc = query[:, : assignments.shape[1]]
-    return info_nce(query, key, negatives, tau), alpha * cluster_cross_entropy(zc, assignments, t)
+    k = num_clusters
+    return 1 / (1 + (k - 1) * math.exp(-math.sqrt(k / (k - 1)) / t))
+
+
+def self_label_cross_entropy(
+    zc_strong: Tensor, zc_weak: Tensor, t: float, threshold: float, class_balanced: bool
+) -> Tuple[Tensor, Tensor, Tensor]:
+    """Cross-entropy of a strong view to the confident clusters of a weak one (section 2.4).
+
+    Images whose weak view has a probability above the threshold take its cluster as their label.
+    The mean runs over those of the global batch (SCAN's self-labelling), so that every rank
+    weighs its images alike, however many there are. None at all give a loss of 0.
+
+    Args:
+        zc_strong (Tensor): Cluster logits of the strong view, shape (B, K), with gradient.
+        zc_weak (Tensor): Cluster logits of the weak view, shape (B, K).
+        t (float): Temperature of the probabilities, > 0.
+        threshold (float): In [0, 1).
+        class_balanced (bool): Whether each cluster weighs the same, its images sharing the weight
+            (n / count).
+
+    Returns:
+        tuple: The loss; the labels (B,), -1 where not confident; the confident images of each
+        cluster in the global batch (K,).
+    """
+    num_clusters = zc_strong.shape[1]
+    score, labels = torch.softmax(as_float(zc_weak).detach() / t, dim=1).max(dim=1)
+    confident = score > threshold
+    counts = torch.zeros(num_clusters, device=labels.device, dtype=score.dtype)
+    counts.index_add_(0, labels, confident.to(score.dtype))
+    all_reduce(counts)
+    total = counts.sum()
+    weights = torch.ones_like(counts)
+    if class_balanced:
+        weights = torch.where(counts > 0, total / counts.clamp(min=1), weights)
+    each = F.cross_entropy(as_float(zc_strong) / t, labels, reduction='none')
+    share = weights[labels] * confident / (weights * counts).sum().clamp(min=1)
+    # Data parallel training takes the mean over the ranks.
+    loss = (share * each).sum() * get_world_size()
+    return loss, torch.where(confident, labels, -1), counts

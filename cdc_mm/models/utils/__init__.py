@@ -1,4 +1,5 @@
 from .distributed import gather_rows, shuffled_forward
+from .pseudo_labels import PseudoLabels
 from .tensors import as_float
 
-__all__ = ['as_float', 'gather_rows', 'shuffled_forward']
+__all__ = ['PseudoLabels', 'as_float', 'gather_rows', 'shuffled_forward']

@@ -1,0 +1,81 @@
+from mmengine.hooks import Hook
+from mmengine.model import is_model_wrapper
+from mmpretrain.registry import HOOKS
+
+from cdc_mm.models.utils import PseudoLabels
+
+
+@HOOKS.register_module()
+class SelfLabelHook(Hook):
+    """Says when and how strongly the model labels itself (section 2.4 of the paper).
+
+    The model's head needs a :class:`SelfLabelLoss`, and its data a weak and a strong view after the
+    two contrastive ones (alone with ``finetune``). Either the term is added to a running CDC
+    training, from an epoch on and growing over a ramp, or it fine-tunes a finished checkpoint by
+    itself.
+
+    After each epoch the share of confident images, the clusters without any, and the share of
+    labels that changed go to the log and the visual backends (``selflabel/...``).
+
+    Args:
+        weight (float): Weight of the term when it is fully on. Defaults to 1.
+        start (int): The first epoch, counted from 0, that has the term. Defaults to 0.
+        ramp (int): Epochs over which the weight rises linearly to its full value. Defaults to 0.
+        finetune (bool): Whether the term is the only one, without the contrastive objective.
+            Defaults to False.
+    """
+
+    def __init__(
+        self, weight: float = 1.0, start: int = 0, ramp: int = 0, finetune: bool = False
+    ) -> None:
+        if weight <= 0:
+            raise ValueError(f'weight must be above 0, got {weight}')
+        if start < 0 or ramp < 0:
+            raise ValueError(f'start and ramp must not be negative, got {start} and {ramp}')
+        if finetune and (start or ramp):
+            raise ValueError('with finetune the term is the only one: leave out start and ramp')
+        self.weight = weight
+        self.start = start
+        self.ramp = ramp
+        self.finetune = finetune
+
+    def weight_at(self, epoch: int) -> float:
+        """The weight in an epoch, counted from 0."""
+        if epoch < self.start:
+            return 0.0
+        return self.weight * min(1.0, (epoch - self.start + 1) / (self.ramp + 1))
+
+    def before_run(self, runner) -> None:
+        """Give the model its record of pseudo-labels, before a checkpoint is loaded into it."""
+        model = _unwrap(runner)
+        if getattr(model.head, 'self_label', None) is None:
+            raise ValueError('SelfLabelHook needs model.head.self_label=dict(type="SelfLabelLoss")')
+        images = len(runner.train_dataloader.dataset)
+        device = next(model.parameters()).device
+        model.pseudo_labels = PseudoLabels(images, model.head.num_clusters).to(device)
+        model.contrastive = not self.finetune
+
+    def before_train_epoch(self, runner) -> None:
+        """Set the weight of the epoch."""
+        _unwrap(runner).self_label_weight = self.weight_at(runner.epoch)
+
+    def after_train_epoch(self, runner) -> None:
+        """Log what the pseudo-labels did."""
+        model = _unwrap(runner)
+        if model.self_label_weight == 0:
+            return
+        summary = model.pseudo_labels.finish_epoch()
+        runner.visualizer.add_scalars(
+            {f'selflabel/{name}': value for name, value in summary.items()}, step=runner.epoch + 1
+        )
+        runner.logger.info(
+            'Self-labelling: '
+            f'{100 * summary["confident_share"]:.1f} % of the images are confident, '
+            f'{100 * summary["flips"]:.2f} % of the labels changed, '
+            f'{summary["dead_clusters"]} of {model.head.num_clusters} clusters have no confident '
+            'image.'
+        )
+
+
+def _unwrap(runner):
+    return runner.model.module if is_model_wrapper(runner.model) else runner.model
