@@ -8,9 +8,6 @@ import torch
 from mmengine.logging import MMLogger
 from torch import nn
 
-# What CDC keeps only to train; other models have no such entries.
-_TRAINING_ONLY = ('momentum_encoder.', 'queue')
-
 
 def trust_checkpoints() -> None:
     """Let checkpoints run code while they load. For files whose maker one trusts."""
@@ -57,7 +54,8 @@ def check_checkpoint(model: nn.Module, filename: str, purpose: str) -> None:
     ones.
 
     Args:
-        model (nn.Module): The model that will load the file.
+        model (nn.Module): The model that will load the file. Its ``training_only``, if it has one,
+            says how the names of what prediction does not use start.
         filename (str): The checkpoint. Addresses (``https://...``) are left to mmengine.
         purpose (str): ``resume`` wants every weight, ``test`` all that prediction uses, ``init``
             (``load_from``) at least one, all of the right shape.
@@ -70,7 +68,8 @@ def check_checkpoint(model: nn.Module, filename: str, purpose: str) -> None:
         return
     state = read_state_dict(filename)
     own = _unwrap(model.state_dict())
-    wanted = [k for k in own if purpose == 'resume' or not k.startswith(_TRAINING_ONLY)]
+    training_only = tuple(getattr(getattr(model, 'module', model), 'training_only', ()))
+    wanted = [k for k in own if purpose == 'resume' or not k.startswith(training_only)]
     missing = [k for k in wanted if k not in state]
     misfits = [
         f'{k} {tuple(state[k].shape)}, the model has {tuple(own[k].shape)}'

@@ -9,6 +9,8 @@ from cdc_mm.apis import check_checkpoint, read_state_dict, trust_checkpoints
 
 
 class Net(nn.Module):
+    training_only = ('momentum_encoder.', 'queue')
+
     def __init__(self, width=3):
         super().__init__()
         self.backbone = nn.Linear(2, width)

@@ -11,6 +11,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from cdc_mm.models.assigners import sinkhorn_knopp
 from cdc_mm.models.losses import cluster_cross_entropy, info_nce
+from cdc_mm.models.utils import PseudoLabels
 
 K, C = 4, 6
 
@@ -222,6 +223,146 @@ def test_checkpoint_without_momentum_encoder_fills_both():
 def test_refuses_what_cannot_fit(kwargs, message):
     with pytest.raises((ValueError, TypeError), match=message):
         build(**kwargs)
+
+
+class TestFrozenBackbone:
+    def build(self, neck=None, **kwargs):
+        backbone = dict(type='ResNet_CIFAR', depth=18, stem_channels=4, base_channels=4,
+                        frozen_stages=4)  # fmt: skip
+        neck = neck or dict(type='MoCoV2Neck', in_channels=32, hid_channels=16)
+        return build(backbone=backbone, neck=neck, **kwargs)
+
+    def test_nothing_of_the_backbone_moves(self):
+        model = self.build(symmetric=True).train()
+        before = {k: v.clone() for k, v in model.backbone.state_dict().items()}
+        optimizer = torch.optim.SGD(model.parameters(), lr=1.0, weight_decay=0.1)
+        for _ in range(3):
+            losses = model(views(), mode='loss')
+            optimizer.zero_grad()
+            (losses['loss_infonce'] + losses['loss_cluster']).backward()
+            optimizer.step()
+            model.train()
+        after = model.backbone.state_dict()
+        assert all(torch.equal(after[name], value) for name, value in before.items())
+        assert all(p.grad is not None for p in model.neck.parameters())
+
+    @pytest.mark.parametrize('symmetric', [True, False])
+    def test_one_feature_pass_a_view_serves_both_encoders(self, symmetric):
+        model = self.build(symmetric=symmetric).train()
+        calls = []
+        model.backbone.register_forward_hook(lambda *_: calls.append(1))
+        model(views(), mode='loss')
+        assert len(calls) == 2
+        assert [name for name, _ in model.momentum_encoder.named_children()] == ['neck']
+
+    def test_losses_are_those_of_a_backbone_in_eval_mode(self):
+        frozen = self.build()
+        free = build(
+            backbone=dict(type='ResNet_CIFAR', depth=18, stem_channels=4, base_channels=4,
+                          norm_eval=True),
+            neck=dict(type='MoCoV2Neck', in_channels=32, hid_channels=16),
+        )  # fmt: skip
+        own = {k: v for k, v in free.state_dict().items() if not k.startswith('momentum_encoder.b')}
+        frozen.load_state_dict(own)
+        x = views()
+        frozen.train(), free.train()
+        expected, losses = free(x, mode='loss'), frozen(x, mode='loss')
+        for name, value in expected.items():
+            torch.testing.assert_close(losses[name], value)
+        torch.testing.assert_close(frozen.queue, free.queue)
+
+    def test_a_backbone_alone_also_starts_the_momentum_encoder(self):
+        source = self.build(seed=1)
+        target = self.build(seed=2)
+        with torch.no_grad():
+            target.neck.mlp[0].weight.add_(1)
+        state = {f'backbone.{k}': v for k, v in source.backbone.state_dict().items()}
+        target.load_state_dict(state, strict=False)
+        assert torch.equal(target.momentum_encoder.neck.mlp[0].weight, target.neck.mlp[0].weight)
+
+    def test_keys_are_shuffled_only_if_the_neck_has_batch_norm(self, monkeypatch):
+        calls = []
+        monkeypatch.setattr(
+            'cdc_mm.models.cdc.shuffled_forward', lambda module, x: calls.append(1) or module(x)
+        )
+        monkeypatch.setattr('cdc_mm.models.cdc.get_world_size', lambda: 2)
+        self.build()(views(), mode='loss')
+        assert not calls
+        neck = dict(
+            type='NonLinearNeck', in_channels=32, hid_channels=8, norm_cfg=dict(type='BN1d')
+        )
+        self.build(neck=neck)(views(), mode='loss')
+        assert calls
+
+
+class TestSelfLabelling:
+    def build(self, **kwargs):
+        self_label = dict(type='SelfLabelLoss', threshold=0.3, **kwargs)
+        head = dict(type='CDCHead', num_clusters=K, instance_dim=C, self_label=self_label)
+        model = build(head=head, momentum=0.5)
+        model.self_label_weight = 0.5
+        return model
+
+    def test_the_term_is_added_with_its_weight(self):
+        model = self.build()
+        reference = copy.deepcopy(model)
+        x = views() + views()
+        losses = model(x, mode='loss')
+        contrastive = reference.contrast(x[:2])
+        assert all(torch.equal(losses[name], value) for name, value in contrastive.items())
+        weak = reference.neck(reference.backbone(x[2]))[0][:, :K]
+        strong = reference.neck(reference.backbone(x[3]))[0][:, :K]
+        expected = reference.head.self_label(F.normalize(strong, dim=1), F.normalize(weak, dim=1))
+        torch.testing.assert_close(losses['loss_selflabel'], 0.5 * expected['loss'])
+        assert losses['confident_share'] == expected['confident_share'] > 0
+
+    def test_alone_it_takes_two_views_and_leaves_the_queue(self):
+        model = self.build()
+        model.contrastive = False
+        queue = model.queue.clone()
+        losses = model(views(), mode='loss')
+        assert set(losses) == {'loss_selflabel', 'confident_share'}
+        assert torch.equal(model.queue, queue)
+        losses['loss_selflabel'].backward()
+        assert all(p.grad is not None for p in model.neck.parameters())
+        with pytest.raises(ValueError, match=r'2 views .*weak and a strong.* got 4'):
+            model(views() + views(), mode='loss')
+
+    def test_before_its_time_only_the_contrastive_loss_runs(self):
+        model = self.build()
+        model.self_label_weight = 0.0
+        assert 'loss_selflabel' not in model(views() + views(), mode='loss')
+
+    def test_the_momentum_teacher_follows_and_labels(self):
+        model = self.build(teacher='momentum')
+        model.contrastive = False
+        with torch.no_grad():
+            for parameter in model.neck.parameters():
+                parameter.copy_(torch.randn_like(parameter))
+        before = model.momentum_encoder.neck.mlp[0].weight.clone()
+        reference = copy.deepcopy(model)
+        x = views()
+        losses = model(x, mode='loss')
+        moved = model.momentum_encoder.neck.mlp[0].weight
+        torch.testing.assert_close(moved, (before + model.neck.mlp[0].weight) / 2)
+        reference.update_momentum_encoder()
+        weak = reference.momentum_encoder(x[0])[0][:, :K]
+        strong = reference.neck(reference.backbone(x[1]))[0][:, :K]
+        expected = reference.head.self_label(F.normalize(strong, dim=1), F.normalize(weak, dim=1))
+        torch.testing.assert_close(losses['loss_selflabel'], 0.5 * expected['loss'])
+
+    def test_pseudo_labels_are_recorded_by_index(self):
+        model = self.build()
+        model.contrastive = False
+        model.pseudo_labels = PseudoLabels(20, K)
+        samples = [DataSample(metainfo=dict(sample_idx=i)) for i in range(3, 19, 2)]
+        x = views()
+        weak = copy.deepcopy(model)
+        model(x, samples, mode='loss')
+        score = torch.softmax(F.normalize(weak.project(x[0])[:, :K], dim=1) / 0.1, 1)
+        expected = torch.full((20,), -1)
+        expected[3:19:2] = torch.where(score.max(1)[0] > 0.3, score.argmax(1), -1)
+        assert torch.equal(model.pseudo_labels.current, expected)
 
 
 def _frozen_bn(model):
