@@ -4,8 +4,10 @@ from typing import Iterator
 
 import torch
 from mmengine.config import Config
+from mmengine.model import revert_sync_batchnorm
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner, find_latest_checkpoint
+from torch import nn
 
 from cdc_mm.engine import hooks
 
@@ -82,7 +84,7 @@ def init_cpu_distribution(cfg: Config) -> None:
 
 
 def build_runner(cfg: Config) -> Runner:
-    """Build the runner of a config.
+    """Build the runner of a config. Without CUDA, SyncBN becomes the batch norm of each process.
 
     Args:
         cfg (Config): A full config.
@@ -91,7 +93,12 @@ def build_runner(cfg: Config) -> Runner:
         Runner: mmengine's, or the config's ``runner_type``.
     """
     init_cpu_distribution(cfg)
-    return Runner.from_cfg(cfg) if 'runner_type' not in cfg else RUNNERS.build(cfg)
+    runner = Runner.from_cfg(cfg) if 'runner_type' not in cfg else RUNNERS.build(cfg)
+    synced = any(isinstance(m, nn.SyncBatchNorm) for m in runner.model.modules())
+    if synced and not torch.cuda.is_available():
+        runner.model = revert_sync_batchnorm(runner.model)
+        runner.logger.warning('SyncBN needs CUDA: here every process has its own batch norm.')
+    return runner
 
 
 def prepare_training(runner: Runner) -> None:

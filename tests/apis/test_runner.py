@@ -1,7 +1,13 @@
 import pytest
+import torch
 from mmengine.config import Config
 
-from cdc_mm.apis import clear_errors, init_cpu_distribution, set_dataloader_defaults
+from cdc_mm.apis import (
+    build_runner,
+    clear_errors,
+    init_cpu_distribution,
+    set_dataloader_defaults,
+)
 
 
 @pytest.mark.parametrize(
@@ -52,3 +58,24 @@ def test_cpu_distribution_needs_torchrun():
     init_cpu_distribution(Config(dict(launcher='none')))
     with pytest.raises(ValueError, match='slurm needs CUDA'):
         init_cpu_distribution(Config(dict(launcher='slurm')))
+
+
+def test_sync_bn_works_without_cuda(tmp_path):
+    cfg = Config(
+        dict(
+            model=dict(
+                type='CDC',
+                backbone=dict(type='SmallConvNet', norm_cfg=dict(type='SyncBN')),
+                neck=dict(type='MoCoV2Neck', in_channels=128, hid_channels=8),
+                head=dict(type='CDCHead', num_clusters=3, instance_dim=4),
+                queue_size=8,
+            ),
+            work_dir=str(tmp_path),
+            default_scope='mmpretrain',
+            experiment_name='sync_bn',
+        )
+    )
+    model = build_runner(cfg).model
+    views = [torch.randn(4, 3, 8, 8, device=next(model.parameters()).device) for _ in range(2)]
+    losses = model(views, mode='loss')
+    assert losses['loss_infonce'].isfinite()

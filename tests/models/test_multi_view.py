@@ -94,3 +94,9 @@ def test_refuses_uneven_settings():
 
 def test_kornia_is_registered():
     assert 'kornia/ColorJitter' in BATCH_AUGMENTS
+
+
+def test_settings_of_the_augmentation_stay_out_of_checkpoints():
+    solarize = dict(type='kornia/RandomSolarize', thresholds=0.1, additions=0.1)
+    module = build(num_views=2, transforms=[[solarize]])
+    assert not [name for name in module.state_dict() if 'augment' in name]

@@ -51,6 +51,9 @@ class MultiViewDataPreprocessor(SelfSupDataPreprocessor):
         for count, pipeline in zip(num_views, transforms):
             view = nn.Sequential(*[BATCH_AUGMENTS.build(step) for step in pipeline])
             self.augment.extend([view] * count)
+        # Settings of the augmentation belong to the config, not to the checkpoint.
+        for module in self.augment.modules():
+            module._non_persistent_buffers_set.update(module._buffers)
 
     @torch.no_grad()
     def forward(self, data: dict, training: bool = False) -> dict:
@@ -63,10 +66,10 @@ class MultiViewDataPreprocessor(SelfSupDataPreprocessor):
 
         Returns:
             dict: ``inputs`` (a list of views in training, else as given), normalised float32, and
-            ``data_samples``.
+            ``data_samples``, which stay where they are: neither training nor prediction needs
+            them on the device, and moving them one by one takes as long as a small network.
         """
-        data = self.cast_data(data)
-        inputs = data['inputs']
+        inputs = self.cast_data(data['inputs'])
         if training and self.augment:
             inputs = self._augment(inputs)
         elif isinstance(inputs, Tensor):

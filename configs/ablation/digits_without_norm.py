@@ -1,0 +1,4 @@
+# Table 6, without norm: zc is not normalised. The paper reports that the loss becomes NaN.
+_base_ = '../cdc_digits.py'
+
+model = dict(head=dict(normalize_zc=False))

@@ -1,0 +1,32 @@
+# Self-labelling of the quickstart's checkpoint: the weak view is the image itself, the strong one
+# has larger affine maps than CDC's views, and cutout.
+_base_ = '../cdc_digits.py'
+
+epochs = 40
+lr = 3e-4
+threshold = 0.99
+load_from = 'work_dirs/cdc_digits/epoch_220.pth'
+
+model = dict(head=dict(self_label=dict(type='SelfLabelLoss', threshold=threshold)))
+
+strong_view = [
+    dict(
+        type='kornia/RandomAffine',
+        degrees=25,
+        translate=(0.15, 0.15),
+        scale=(0.65, 1.35, 0.65, 1.35),
+        shear=25,
+        p=1.0,
+    ),
+    dict(type='kornia/RandomGamma', gamma=(0.35, 2.8), p=0.8),
+    dict(type='kornia/RandomContrast', contrast=(0.5, 1.5), p=0.8),
+    dict(type='kornia/RandomGaussianBlur', kernel_size=(3, 3), sigma=(0.1, 1.5), p=0.3),
+    dict(type='kornia/RandomErasing', scale=(0.02, 0.15), ratio=(1.0, 1.0), p=1.0),
+]
+data_preprocessor = dict(num_views=[1, 1], transforms=[[], strong_view])
+custom_hooks = [dict(type='SelfLabelHook', finetune=True)]
+
+optim_wrapper = dict(optimizer=dict(lr=lr))
+param_scheduler = []
+train_cfg = dict(max_epochs=epochs, val_interval=10)
+default_hooks = dict(checkpoint=dict(interval=10))
