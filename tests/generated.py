@@ -21,19 +21,19 @@ def image_folder(root: Path, images_per_class: int = 4, size: int = 32, suffix='
     return root
 
 
-def imagenet(root: Path) -> Path:
+def imagenet(root: Path, synsets=('n01440764', 'n01443537', 'n01484850', 'n01491361')) -> Path:
     """root/{train,val}/<synset>/*.JPEG and root/meta/{train,val}.txt"""
     rng = np.random.RandomState(0)
     (root / 'meta').mkdir(parents=True)
     for split in ('train', 'val'):
         lines = []
-        for i in range(4):
-            name = f'n0144076{i}/{i}.JPEG'
+        for i, synset in enumerate(synsets):
+            name = f'{synset}/{i}.JPEG'
             path = root / split / name
             path.parent.mkdir(parents=True)
             # Photographs differ in size and shape.
-            pixels = rng.randint(256, size=(240 + 20 * i, 300 - 10 * i, 3), dtype=np.uint8)
-            Image.fromarray(pixels).save(path)
+            size = (240 + 20 * (i % 4), 300 - 10 * (i % 4), 3)
+            Image.fromarray(rng.randint(256, size=size, dtype=np.uint8)).save(path)
             lines.append(f'{name} {i}')
         (root / 'meta' / f'{split}.txt').write_text('\n'.join(lines))
     return root
@@ -43,21 +43,61 @@ def cifar10(root: Path, monkeypatch) -> Path:
     """root/cifar-10-batches-py/{data_batch_1..5,test_batch,batches.meta}, with their checksums."""
     from mmpretrain.datasets import CIFAR10
 
-    folder = root / CIFAR10.base_folder
-    folder.mkdir(parents=True)
+    rng = np.random.RandomState(0)
+    names = [name for name, _ in (*CIFAR10.train_list, *CIFAR10.test_list)]
+    batches = {
+        name: dict(data=_cifar_pixels(rng), labels=rng.randint(10, size=4).tolist())
+        for name in names
+    }
+    batches['batches.meta'] = dict(label_names=[str(i) for i in range(10)])
+    return _write_cifar(root, monkeypatch, CIFAR10, batches)
 
-    def write(name, content):
-        path = folder / name
-        path.write_bytes(pickle.dumps(content, protocol=2))
-        return hashlib.md5(path.read_bytes()).hexdigest()
+
+def cifar100(root: Path, monkeypatch) -> Path:
+    """root/cifar-100-python/{train,test,meta}, with their checksums."""
+    from mmpretrain.datasets import CIFAR100
 
     rng = np.random.RandomState(0)
+    batches = {
+        name: dict(
+            data=_cifar_pixels(rng),
+            fine_labels=rng.randint(100, size=4).tolist(),
+            coarse_labels=rng.randint(20, size=4).tolist(),
+        )
+        for name in ('train', 'test')
+    }
+    batches['meta'] = dict(fine_label_names=[str(i) for i in range(100)])
+    return _write_cifar(root, monkeypatch, CIFAR100, batches)
+
+
+def _cifar_pixels(rng) -> np.ndarray:
+    return rng.randint(256, size=(4, 3072), dtype=np.uint8)
+
+
+def _write_cifar(root: Path, monkeypatch, dataset, batches: dict) -> Path:
+    folder = root / dataset.base_folder
+    folder.mkdir(parents=True)
     checksums = {}
-    for name in [f'data_batch_{i}' for i in range(1, 6)] + ['test_batch']:
-        data = rng.randint(256, size=(4, 3072), dtype=np.uint8)
-        checksums[name] = write(name, dict(data=data, labels=rng.randint(10, size=4).tolist()))
-    meta = write('batches.meta', dict(label_names=[str(i) for i in range(10)]))
-    monkeypatch.setattr(CIFAR10, 'train_list', [[n, c] for n, c in checksums.items()][:5])
-    monkeypatch.setattr(CIFAR10, 'test_list', [['test_batch', checksums['test_batch']]])
-    monkeypatch.setattr(CIFAR10, 'meta', {**CIFAR10.meta, 'md5': meta})
+    for name, content in batches.items():
+        (folder / name).write_bytes(pickle.dumps(content, protocol=2))
+        checksums[name] = hashlib.md5((folder / name).read_bytes()).hexdigest()
+    for files in ('train_list', 'test_list'):
+        checked = [[name, checksums[name]] for name, _ in getattr(dataset, files)]
+        monkeypatch.setattr(dataset, files, checked)
+    meta = {**dataset.meta, 'md5': checksums[dataset.meta['filename']]}
+    monkeypatch.setattr(dataset, 'meta', meta)
+    return root
+
+
+def stl10(root: Path) -> Path:
+    """root/stl10_binary/{train_X,train_y,unlabeled_X,test_X,test_y}.bin"""
+    rng = np.random.RandomState(0)
+    folder = root / 'stl10_binary'
+    folder.mkdir(parents=True)
+    for split, count in (('train', 4), ('unlabeled', 6), ('test', 5)):
+        images = rng.randint(256, size=(count, 96, 96, 3), dtype=np.uint8)
+        # Channel by channel, each of them column by column.
+        images.transpose(0, 3, 2, 1).tofile(folder / f'{split}_X.bin')
+        if split != 'unlabeled':
+            rng.randint(1, 11, size=count).astype(np.uint8).tofile(folder / f'{split}_y.bin')
     return root

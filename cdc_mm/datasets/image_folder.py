@@ -1,0 +1,83 @@
+import os
+from typing import List, Optional, Sequence, Tuple, Union
+
+from mmengine.fileio import get_file_backend
+from mmengine.logging import MMLogger
+from mmpretrain.datasets import CustomDataset
+from mmpretrain.registry import DATASETS
+
+SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.webp', '.tif', '.tiff', '.ppm', '.pgm')
+
+
+@DATASETS.register_module()
+class ImageFolder(CustomDataset):
+    """All images below a folder, at any depth, with or without class folders.
+
+    mmpretrain's ``CustomDataset`` must be told whether there are labels; this one looks. It leaves
+    out hidden files and folders and sorts by path.
+
+    Args:
+        data_root (str): The folder, or what ``data_prefix`` is relative to.
+        data_prefix (str): The folder below ``data_root``. Defaults to ''.
+        with_label (bool, optional): Whether the first level of folders gives the labels. Defaults
+            to None: it does if every image lies in a folder and there are at least two.
+        extensions (Sequence[str]): Suffixes of images, in lower case.
+        **kwargs: Other keyword arguments of mmpretrain's ``BaseDataset``.
+
+    Raises:
+        FileNotFoundError: If there is no such folder or no image in it.
+        ValueError: If ``with_label=True`` and there are images beside the class folders.
+    """
+
+    def __init__(
+        self,
+        data_root: str = '',
+        data_prefix: str = '',
+        with_label: Optional[bool] = None,
+        extensions: Sequence[str] = SUFFIXES,
+        **kwargs,
+    ) -> None:
+        super().__init__(
+            data_root=data_root,
+            data_prefix=data_prefix,
+            with_label=with_label,
+            extensions=extensions,
+            **kwargs,
+        )
+
+    def _find_samples(self) -> List[Union[str, Tuple[str, int]]]:
+        root = self.img_prefix.rstrip('/')
+        backend = get_file_backend(root, enable_singleton=True)
+        found = backend.list_dir_or_file(root, list_dir=False, recursive=True)
+        exists = backend.isdir(root)
+        paths = sorted(filter(self.is_valid_file, found)) if exists else []
+        if not paths:
+            reason = 'holds no images' if exists else 'is no folder'
+            raise FileNotFoundError(
+                f'{root} {reason}. Expected: {root}/**/<image> or, with labels for evaluation, '
+                f'{root}/<class>/**/<image>, images being {" ".join(sorted(self.extensions))}. Put '
+                'your images there or point data_root to where they are.'
+            )
+        tops = [path.split(os.sep, 1)[0] if os.sep in path else None for path in paths]
+        loose, classes = tops.count(None), sorted({top for top in tops if top})
+        if self.with_label is None:
+            self.with_label = not loose and len(classes) > 1
+        elif self.with_label and loose:
+            raise ValueError(
+                f'with_label=True, but {loose} of {len(paths)} images in {root} are in no class '
+                'folder.'
+            )
+        MMLogger.get_current_instance().info(
+            f'{root}: {len(paths)} images'
+            + (f' in {len(classes)} class folders' if self.with_label else ', no labels read')
+        )
+        if not self.with_label:
+            return paths
+        self._metainfo['classes'] = tuple(classes)
+        label_of = {name: label for label, name in enumerate(classes)}
+        return [(path, label_of[top]) for path, top in zip(paths, tops)]
+
+    def is_valid_file(self, filename: str) -> bool:
+        """Whether a path, relative to the folder, is an image and nothing of it is hidden."""
+        hidden = any(part.startswith('.') for part in filename.split(os.sep))
+        return not hidden and super().is_valid_file(filename)

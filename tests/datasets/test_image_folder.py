@@ -1,0 +1,72 @@
+import pytest
+from mmpretrain.registry import DATASETS
+from PIL import Image
+
+
+def build(root, **kwargs):
+    return DATASETS.build(dict(type='ImageFolder', data_root=str(root), **kwargs))
+
+
+def make(root, *names):
+    for name in names:
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new('RGB', (8, 8)).save(path, format='PNG')
+    return root
+
+
+def entries(dataset, root):
+    infos = [dataset.get_data_info(i) for i in range(len(dataset))]
+    return [(info['img_path'].removeprefix(f'{root}/'), info.get('gt_label')) for info in infos]
+
+
+def test_class_folders_give_labels(tmp_path):
+    make(tmp_path, 'dog/2.png', 'cat/young/b.JPG', 'cat/a.webp', 'dog/1.tiff')
+    (tmp_path / 'cat' / 'notes.txt').write_text('no image')
+    (tmp_path / 'empty').mkdir()
+    dataset = build(tmp_path)
+    assert entries(dataset, tmp_path) == [
+        ('cat/a.webp', 0), ('cat/young/b.JPG', 0), ('dog/1.tiff', 1), ('dog/2.png', 1),
+    ]  # fmt: skip
+    assert dataset.CLASSES == ('cat', 'dog')
+
+
+@pytest.mark.parametrize(
+    'names',
+    [('b.png', 'a.png'), ('only/b.png', 'only/a.png'), ('x/b.png', 'y/c.png', 'a.png')],
+    ids=['flat', 'one folder', 'images beside folders'],
+)
+def test_other_folders_give_none(tmp_path, names):
+    make(tmp_path, *names)
+    dataset = build(tmp_path)
+    assert entries(dataset, tmp_path) == [(name, None) for name in sorted(names)]
+    assert dataset.CLASSES is None
+
+
+def test_labels_can_be_refused_or_demanded(tmp_path):
+    make(tmp_path, 'x/b.png', 'y/c.png')
+    assert {label for _, label in entries(build(tmp_path, with_label=False), tmp_path)} == {None}
+    make(tmp_path, 'one/only/c.png')
+    demanded = build(tmp_path / 'one', with_label=True)
+    assert entries(demanded, tmp_path) == [('one/only/c.png', 0)]
+    make(tmp_path, 'loose.png')
+    with pytest.raises(ValueError, match=r'1 of 4 images in .* are in no class folder'):
+        build(tmp_path, with_label=True)
+
+
+def test_leaves_out_hidden_files_and_folders(tmp_path):
+    make(tmp_path, 'a.png', '._a.png', '.thumbs/a.png', 'deep/.trash/more/a.png', 'deep/b.png')
+    assert entries(build(tmp_path), tmp_path) == [('a.png', None), ('deep/b.png', None)]
+
+
+def test_a_hidden_folder_above_is_no_matter(tmp_path):
+    root = make(tmp_path / '.hidden', 'a.png')
+    assert entries(build(tmp_path, data_prefix='.hidden'), root) == [('a.png', None)]
+
+
+def test_says_what_is_missing(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r'none is no folder. Expected: .*none/<class>/'):
+        build(tmp_path / 'none')
+    (tmp_path / 'a.txt').write_text('no image')
+    with pytest.raises(FileNotFoundError, match=r'holds no images. .* being .bmp .jpeg .jpg'):
+        build(tmp_path)
