@@ -9,17 +9,20 @@ from copy import deepcopy
 import mmengine
 from mmengine.config import Config, ConfigDict, DictAction
 
+_PREDICTION_FILES = ('.csv', '.pkl', '.pickle')
+
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('config', help='config file')
     parser.add_argument('checkpoint', help='checkpoint file')
     parser.add_argument('--work-dir', help='where the metrics and the contact sheet go')
-    parser.add_argument('--out', help='file for the results (.json, .yaml or .pkl)')
+    parser.add_argument('--out', help='file for the results (.csv, .pkl, .json or .yaml)')
     parser.add_argument(
         '--out-item',
         choices=['metrics', 'pred'],
-        help='what --out holds: the metrics or, by default, the predictions (.pkl)',
+        help='what --out holds: the metrics or, by default, the predictions (.csv: image, cluster '
+        'and confidence; .pkl: everything)',
     )
     parser.add_argument('--amp', action='store_true', help='automatic mixed precision')
     parser.add_argument('--show-dir', help='directory for images with their predictions')
@@ -48,8 +51,8 @@ def parse_args() -> argparse.Namespace:
     args = parser.parse_args()
     if args.out is None and args.out_item is not None:
         parser.error('--out-item needs --out')
-    if args.out and args.out_item != 'metrics' and not args.out.endswith(('.pkl', '.pickle')):
-        parser.error('predictions are written as .pkl; add --out-item metrics for other files')
+    if args.out and args.out_item != 'metrics' and not args.out.endswith(_PREDICTION_FILES):
+        parser.error('predictions are .csv or .pkl files; add --out-item metrics for others')
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
     return args
 
@@ -103,6 +106,7 @@ def main() -> None:
     from mmengine.evaluator import DumpResults
 
     from cdc_mm import apis
+    from cdc_mm.evaluation import DumpClusters
 
     with apis.clear_errors():
         if args.trust_checkpoint:
@@ -112,7 +116,8 @@ def main() -> None:
         runner = apis.build_runner(cfg)
         apis.prepare_test(runner)
     if args.out and args.out_item != 'metrics':
-        runner.test_evaluator.metrics.append(DumpResults(out_file_path=args.out))
+        dump = DumpClusters if args.out.endswith('.csv') else DumpResults
+        runner.test_evaluator.metrics.append(dump(out_file_path=args.out))
     metrics = runner.test()
     if args.out and args.out_item == 'metrics':
         mmengine.dump(metrics, args.out)

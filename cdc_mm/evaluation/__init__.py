@@ -1,3 +1,3 @@
-from .metrics import ClusteringMetric
+from .metrics import ClusteringMetric, DumpClusters
 
-__all__ = ['ClusteringMetric']
+__all__ = ['ClusteringMetric', 'DumpClusters']

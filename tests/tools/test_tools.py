@@ -111,6 +111,17 @@ def test_test_writes_predictions_and_pictures(trained, tmp_path, call):
     assert list((tmp_path / 'show').rglob('*.png'))
 
 
+def test_test_writes_the_cluster_of_each_image(trained, tmp_path, call):
+    work_dir, _ = trained
+    out = tmp_path / 'clusters.csv'
+    call('test', CONFIG, work_dir / 'epoch_2.pth', '--work-dir', tmp_path, '--out', out,
+         options=SMALL)  # fmt: skip
+    rows = [line.split(',') for line in out.read_text().splitlines()]
+    assert rows[0] == ['image', 'cluster', 'confidence'] and len(rows) == 361
+    assert [row[0] for row in rows[1:]] == [str(i) for i in range(360)]
+    assert all(0 <= int(cluster) < 10 and 0.1 <= float(p) <= 1 for _, cluster, p in rows[1:])
+
+
 def test_tta_averages_flips(trained, tmp_path, call):
     work_dir, _ = trained
     out = tmp_path / 'metrics.json'

@@ -1,3 +1,4 @@
 from .clustering_metric import ClusteringMetric
+from .dump_clusters import DumpClusters
 
-__all__ = ['ClusteringMetric']
+__all__ = ['ClusteringMetric', 'DumpClusters']

@@ -1,0 +1,62 @@
+import csv
+
+import numpy as np
+import pytest
+import torch
+from helpers import run_ranks
+from mmpretrain.registry import METRICS
+from mmpretrain.structures import DataSample
+
+N, K = 7, 3
+SCORES = torch.softmax(torch.from_numpy(np.random.RandomState(0).randn(N, K)) * 3, dim=1)
+NAMES = ['a.jpg', 'b, c.jpg', '"d".jpg', 'é/ß.jpg', 'raw\udcff.jpg', '', 'g.jpg']
+
+
+def dump(path, indices, with_path=True):
+    metric = METRICS.build(dict(type='DumpClusters', out_file_path=str(path)))
+    samples = []
+    for i in indices:
+        info = dict(sample_idx=i, img_path=f'data/{NAMES[i]}') if with_path else dict(sample_idx=i)
+        sample = DataSample(metainfo=info).set_pred_score(SCORES[i])
+        samples.append(sample.set_pred_label(SCORES[i].argmax()).to_dict())
+    for start in range(0, len(samples), 3):
+        metric.process({}, samples[start : start + 3])
+    assert metric.evaluate(N) == {}
+
+
+def read(path):
+    with open(path, newline='', encoding='utf-8', errors='surrogateescape') as file:
+        return list(csv.DictReader(file))
+
+
+def check(rows):
+    assert [row['image'] for row in rows] == [f'data/{name}' for name in NAMES]
+    assert [int(row['cluster']) for row in rows] == SCORES.argmax(1).tolist()
+    written = torch.tensor([float(row['confidence']) for row in rows], dtype=SCORES.dtype)
+    torch.testing.assert_close(written, SCORES.max(1).values, rtol=0, atol=6e-5)
+
+
+def test_a_row_for_each_image(tmp_path):
+    path = tmp_path / 'new' / 'clusters.csv'
+    dump(path, range(N))
+    check(read(path))
+
+
+def test_images_without_a_file_go_by_index(tmp_path):
+    dump(tmp_path / 'clusters.csv', range(N), with_path=False)
+    assert [row['image'] for row in read(tmp_path / 'clusters.csv')] == list('0123456')
+
+
+def _dump_rank(rank, world_size, path):
+    # As mmengine's DefaultSampler deals samples out: padded to equal parts from the beginning.
+    dump(path, [*range(N), 0][rank::world_size])
+
+
+def test_two_ranks_write_each_image_once_and_in_order(tmp_path):
+    run_ranks(2, _dump_rank, tmp_path / 'clusters.csv')
+    check(read(tmp_path / 'clusters.csv'))
+
+
+def test_refuses_other_files():
+    with pytest.raises(ValueError, match=r'must be a \.csv file, got clusters\.txt'):
+        METRICS.build(dict(type='DumpClusters', out_file_path='clusters.txt'))
