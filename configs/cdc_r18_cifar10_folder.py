@@ -8,7 +8,7 @@ pipeline = [dict(type='LoadImageFromFile'), dict(type='PackInputs')]
 train_dataloader = dict(
     dataset=dict(
         _delete_=True,
-        type='CustomDataset',
+        type='ImageFolder',
         data_root=data_root,
         data_prefix='train',
         with_label=False,
@@ -18,7 +18,7 @@ train_dataloader = dict(
 val_dataloader = dict(
     dataset=dict(
         _delete_=True,
-        type='CustomDataset',
+        type='ImageFolder',
         data_root=data_root,
         data_prefix='test',
         pipeline=pipeline,
