@@ -9,9 +9,7 @@ num_clusters = 10
 # first stage strides.
 model = dict(head=dict(num_clusters=num_clusters), backbone=dict(strides=(2, 2, 2, 2)))
 
-train_dataloader = dict(
-    dataset=dict(type='STL10', data_root='data/stl10', split='train+unlabeled')
-)
+train_dataloader = dict(dataset=dict(type='STL10', data_root='data/stl10', split='train+unlabeled'))
 val_dataloader = dict(dataset=dict(type='STL10', data_root='data/stl10', split='test'))
 test_dataloader = val_dataloader
 

@@ -1,6 +1,7 @@
 """Every config under configs/ trains with a shrunken network on generated images."""
 
 import math
+from pathlib import Path
 
 import generated
 import pytest
@@ -19,18 +20,26 @@ CONFIGS = sorted(
 )
 
 
-def use_generated_data(cfg, tmp_path, monkeypatch):
+def use_generated_data(cfg, monkeypatch):
     kind = cfg.train_dataloader.dataset.type
     if kind == 'Digits':
         return  # scikit-learn ships it
     make = dict(
         CIFAR10=lambda root: generated.cifar10(root, monkeypatch),
+        CIFAR100Coarse=lambda root: generated.cifar100(root, monkeypatch),
+        ImageFolder=generated.image_folder,
         ImageNet=generated.imagenet,
-        CustomDataset=generated.image_folder,
+        ImageNetSubset=generated.imagenet,
+        STL10=generated.stl10,
     )[kind]
-    root = str(make(tmp_path / 'data'))
+    changed = dict(data_root=str(make(Path('data'))))
+    if kind == 'ImageNetSubset':
+        # A list of a few classes in place of the shipped one, which has as many as clusters.
+        assert cfg.train_dataloader.dataset.subset == cfg.model.head.num_clusters
+        changed['subset'] = 'subset.txt'
+        Path('subset.txt').write_text('n01440764 tench\nn01443537\nn01484850\nn01491361\n')
     for field in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
-        cfg[field].dataset.data_root = root
+        cfg[field].dataset.update(changed)
 
 
 def shrink(cfg):
@@ -58,9 +67,11 @@ def shrink(cfg):
 @pytest.mark.parametrize('path', CONFIGS)
 def test_trains_two_iterations(path, tmp_path, monkeypatch):
     cfg = Config.fromfile(ROOT / path)
-    use_generated_data(cfg, tmp_path, monkeypatch)
+    # Short paths: mmengine prints the config through yapf, which takes seconds over long ones.
+    monkeypatch.chdir(tmp_path)
+    use_generated_data(cfg, monkeypatch)
     shrink(cfg)
-    cfg.work_dir = str(tmp_path / 'work')
+    cfg.work_dir = 'work'
     cfg.experiment_name = path.replace('/', '_')
     cfg.train_cfg = dict(type='IterBasedTrainLoop', max_iters=2, val_interval=2)
     cfg.default_hooks.checkpoint.update(by_epoch=False, interval=2)
@@ -68,7 +79,7 @@ def test_trains_two_iterations(path, tmp_path, monkeypatch):
     for field in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
         cfg[field].update(batch_size=4, num_workers=0)
     if cfg.load_from:
-        cfg.load_from = str(tmp_path / 'pretrained.pth')
+        cfg.load_from = 'pretrained.pth'
         init_default_scope('mmpretrain')
         torch.save(MODELS.build(cfg.model).state_dict(), cfg.load_from)
     apis.set_dataloader_defaults(cfg)
@@ -88,9 +99,9 @@ def test_trains_two_iterations(path, tmp_path, monkeypatch):
         values, _ = scalars[f'train/{name}'].data
         assert len(values) == 2 and all(math.isfinite(value) for value in values), name
     assert scalars['val/clustering/acc'].current() >= 0
-    assert (tmp_path / 'work' / 'contact_sheet.png').is_file()
+    assert Path('work/contact_sheet.png').is_file()
 
-    state = apis.read_state_dict(str(tmp_path / 'work' / 'iter_2.pth'))
+    state = apis.read_state_dict('work/iter_2.pth')
     head = cfg.model.head
     width = head.num_clusters + (head.instance_dim if cfg.model.type == 'CDC' else 0)
     assert state['queue'].shape[1] == width
@@ -116,3 +127,22 @@ def test_configs_state_the_papers_values():
     assert (optimizer.lr, optimizer.momentum, optimizer.weight_decay) == (0.03, 0.9, 1e-4)
     assert (imagenet.train_cfg.max_epochs, imagenet.train_dataloader.batch_size) == (200, 32)
     assert (imagenet.model.queue_size, imagenet.model.momentum) == (65536, 0.999)
+    for name, dataset, split in (
+        ('cifar100_20', 'CIFAR100Coarse', 'train'),
+        ('stl10', 'STL10', 'train+unlabeled'),
+    ):
+        cfg = Config.fromfile(ROOT / f'configs/cdc_r18_{name}.py')
+        assert cfg.model.head == dict(cifar.model.head, num_clusters=cfg.num_clusters)
+        assert cfg.optim_wrapper == cifar.optim_wrapper and cfg.train_cfg == cifar.train_cfg
+        assert (cfg.train_dataloader.dataset.type, cfg.train_dataloader.batch_size) == (
+            dataset,
+            512,
+        )
+        assert cfg.train_dataloader.dataset.split == split
+        assert cfg.test_dataloader.dataset.split == 'test'
+    for classes in (50, 100, 200):
+        subset = Config.fromfile(ROOT / f'configs/cdc_r50_imagenet{classes}.py')
+        assert subset.model.head == dict(imagenet.model.head, num_clusters=classes)
+        assert subset.optim_wrapper == imagenet.optim_wrapper
+        assert (subset.train_cfg.max_epochs, subset.train_dataloader.batch_size) == (400, 256)
+        assert subset.model.backbone.frozen_stages == 4
