@@ -1,6 +1,7 @@
 from .backbone import check_backbone, read_backbone
 from .checkpoint import check_checkpoint, read_state_dict, trust_checkpoints
 from .outputs import iterate_outputs
+from .results import find_paper_figures, results_table, write_results
 from .runner import (
     build_runner,
     clear_errors,
@@ -9,18 +10,26 @@ from .runner import (
     prepare_training,
     set_dataloader_defaults,
 )
+from .seeds import plan_seeds, run_chains, train_and_test, visible_devices
 
 __all__ = [
     'build_runner',
     'check_backbone',
     'check_checkpoint',
     'clear_errors',
+    'find_paper_figures',
     'init_cpu_distribution',
     'iterate_outputs',
+    'plan_seeds',
     'prepare_test',
     'prepare_training',
     'read_backbone',
     'read_state_dict',
+    'results_table',
+    'run_chains',
     'set_dataloader_defaults',
+    'train_and_test',
     'trust_checkpoints',
+    'visible_devices',
+    'write_results',
 ]

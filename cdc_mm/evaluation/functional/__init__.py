@@ -5,6 +5,7 @@ from .clustering import (
     match_clusters,
     size_metrics,
 )
+from .summary import summarize_runs
 
 __all__ = [
     'cluster_accuracy',
@@ -12,4 +13,5 @@ __all__ = [
     'many_to_one_accuracy',
     'match_clusters',
     'size_metrics',
+    'summarize_runs',
 ]

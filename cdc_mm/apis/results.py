@@ -1,0 +1,123 @@
+from pathlib import Path
+from typing import List, Optional
+
+import mmengine
+
+from cdc_mm.evaluation.functional import summarize_runs
+
+_MEASURED_WITH_LABELS = ('acc', 'nmi', 'ari', 'many_to_one_acc')
+
+
+def metrics_in_words(metrics: dict) -> str:
+    """The metrics that a table would show, on one line."""
+    return ', '.join(f'{_short(name)} {metrics[name]:.1f}' for name in _columns([metrics]))
+
+
+def write_results(chains: List[list], name: str = 'results') -> str:
+    """Summarise the finished runs beside the paper's figures.
+
+    Args:
+        chains (list): For each seed, its runs in order, see :func:`plan_seeds`.
+        name (str): The files are ``<name>.md`` and ``<name>.json`` in the folder of the last
+            stage, beside its seeds.
+
+    Returns:
+        str: The Markdown, empty if no run has finished.
+    """
+    stages = []
+    for runs in zip(*chains, strict=True):
+        finished = [run for run in runs if run.metrics_file.is_file()]
+        if finished:
+            metrics = [mmengine.load(run.metrics_file) for run in finished]
+            stages.append(
+                dict(
+                    stage=runs[0].stage,
+                    config=runs[0].config,
+                    seeds=[run.seed for run in finished],
+                    metrics=summarize_runs(metrics),
+                    paper=find_paper_figures(runs[0].config),
+                )
+            )
+    if not stages:
+        return ''
+    target = chains[0][-1].folder.parent / name
+    text = results_table(stages)
+    mmengine.dump(dict(std='sample (n - 1)', stages=stages), f'{target}.json', indent=2)
+    Path(f'{target}.md').write_text(text)
+    return text
+
+
+def find_paper_figures(config: str) -> Optional[dict]:
+    """The entry of a config in the nearest ``paper.yml`` above it.
+
+    Args:
+        config (str): Path of a config.
+
+    Returns:
+        dict: ``source`` and, by metric, mean and standard deviation; None without an entry.
+    """
+    path = Path(config).resolve()
+    for folder in path.parents:
+        if (folder / 'paper.yml').is_file():
+            return mmengine.load(folder / 'paper.yml').get(path.relative_to(folder).as_posix())
+    return None
+
+
+def results_table(stages: List[dict]) -> str:
+    """Markdown of the stages: mean +- sample standard deviation, the paper's figures below.
+
+    Args:
+        stages (list): For each stage ``stage``, ``seeds``, ``metrics`` (see
+            :func:`summarize_runs`) and ``paper`` (see :func:`find_paper_figures`).
+
+    Returns:
+        str: A table and notes.
+    """
+    columns = _columns([stage['metrics'] for stage in stages])
+    lines = [
+        '| | seeds | ' + ' | '.join(_short(column) for column in columns) + ' |',
+        '|---|---|' + '---|' * len(columns),
+    ]
+    for stage in stages:
+        metrics, paper = stage['metrics'], stage['paper']
+        cells = [
+            _mean_std(metrics[column]['mean'], metrics[column]['std']) if column in metrics else ''
+            for column in columns
+        ]
+        lines.append(f'| {stage["stage"]} | {len(stage["seeds"])} | ' + ' | '.join(cells) + ' |')
+        if paper:
+            figures = [paper.get(column.rpartition('/')[2]) for column in columns]
+            cells = [_mean_std(*figure) if figure else '' for figure in figures]
+            lines.append(
+                f"| the paper's: {paper['source']} | {paper.get('runs', '')} | "
+                + ' | '.join(cells)
+                + ' |'
+            )
+    lines += ['', 'Mean +- sample standard deviation (n - 1) over seeds, last checkpoint.']
+    for stage in stages:
+        values = stage['metrics'][columns[0]]['values']
+        count = stage['metrics'].get('clustering/num_samples')
+        lines += [
+            '',
+            f'{stage["stage"]}: {_short(columns[0])} by seed '
+            + ', '.join(f'{s}: {v:.1f}' for s, v in zip(stage['seeds'], values, strict=True))
+            + (f'; {count["values"][0]} test images' if count else '')
+            + '.',
+        ]
+    return '\n'.join(lines) + '\n'
+
+
+def _columns(metrics: List[dict]) -> List[str]:
+    """What a table shows: agreement with the labels, or without labels everything."""
+    names = list(dict.fromkeys(name for entry in metrics for name in entry))
+    with_labels = [n for n in names if n.rpartition('/')[2] in _MEASURED_WITH_LABELS]
+    return with_labels or [n for n in names if not n.endswith(('num_samples', '_sizes'))]
+
+
+def _short(name: str) -> str:
+    name = name.rpartition('/')[2]
+    return name.upper() if len(name) == 3 else name
+
+
+def _mean_std(mean: float, std: Optional[float] = None) -> str:
+    return f'{mean:.1f}' + ('' if std is None else f' +- {std:.1f}')

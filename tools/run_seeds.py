@@ -1,0 +1,56 @@
+#!/usr/bin/env python
+"""Train, test and summarise a config, or a chain of configs, over several seeds.
+
+From the second config on, each starts from the last checkpoint of the one before:
+pretraining, then self-labelling. Seeds run side by side, one on each GPU, or one after the other
+on the CPU. Give the command again to go on where it was stopped, or with more seeds.
+"""
+
+import argparse
+import signal
+import sys
+
+from mmengine.config import DictAction
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('configs', nargs='+', metavar='config', help='config files, in order')
+    parser.add_argument('--seeds', type=int, default=5, help='number of seeds, counted from 0')
+    parser.add_argument(
+        '--work-dir',
+        default='work_dirs/run_seeds',
+        help='root of all runs: seed n of a config lies in ROOT/CONFIG/seedN, the summary in '
+        'ROOT/CONFIG/results.md and .json',
+    )
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action=DictAction,
+        help='override config entries in every stage: key=value',
+    )
+    return parser.parse_args()
+
+
+def main() -> None:
+    args = parse_args()
+
+    from cdc_mm import apis
+
+    with apis.clear_errors():
+        chains = apis.plan_seeds(args.configs, args.seeds, args.work_dir, args.cfg_options)
+    # The processes that train must not outlive this one.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit('stopped'))
+    try:
+        failed = apis.run_chains(chains, apis.visible_devices())
+    except KeyboardInterrupt:
+        raise SystemExit('stopped; the same command goes on from the last checkpoints') from None
+    finally:
+        table = apis.write_results(chains)
+    print(f'\n{table}\n{chains[0][-1].folder.parent / "results.md"} (and .json)')
+    if failed:
+        raise SystemExit(f'error: {len(failed)} runs failed: ' + ', '.join(map(str, failed)))
+
+
+if __name__ == '__main__':
+    main()
