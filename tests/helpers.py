@@ -10,6 +10,16 @@ import torch
 import torch.multiprocessing as mp
 
 ROOT = Path(__file__).resolve().parents[1]
+CONFIG = 'configs/cdc_digits.py'
+# Options that make a network of it that trains an epoch in a moment.
+SMALL = (
+    'train_dataloader.batch_size=64',
+    'model.backbone.channels=[4,4,4,8]',
+    'model.neck.in_channels=8',
+    'model.queue_size=100',
+    'train_cfg.val_interval=1',
+    'default_hooks.checkpoint.interval=1',
+)
 
 
 def _rank_main(rank, world_size, port, function, args, results):

@@ -1,54 +1,13 @@
 """The tools as a user types them. Those that fail early run in this process to save time."""
 
-import importlib.util
-import itertools
 import json
 import pickle
-import sys
 
 import cv2
 import generated
 import pytest
 import torch
-from helpers import ROOT, run_tool
-
-CONFIG = 'configs/cdc_digits.py'
-SMALL = (
-    'train_dataloader.batch_size=64',
-    'model.backbone.channels=[4,4,4,8]',
-    'model.neck.in_channels=8',
-    'model.queue_size=100',
-    'train_cfg.val_interval=1',
-    'default_hooks.checkpoint.interval=1',
-)
-_count = itertools.count()
-
-
-@pytest.fixture
-def call(monkeypatch):
-    """Run a tool's main() in this process."""
-
-    def run(tool, *args, options=()):
-        spec = importlib.util.spec_from_file_location(tool, ROOT / 'tools' / f'{tool}.py')
-        module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
-        argv = [tool, *map(str, args), '--cfg-options', f'experiment_name=call{next(_count)}']
-        monkeypatch.setattr(sys, 'argv', [*argv, *options])
-        monkeypatch.chdir(ROOT)
-        module.main()
-
-    return run
-
-
-@pytest.fixture(scope='module')
-def trained(tmp_path_factory):
-    """Two epochs of training: the work dir and the output of the tool."""
-    work_dir = tmp_path_factory.mktemp('train')
-    done = run_tool(
-        'tools/train.py', CONFIG, '--work-dir', work_dir, '--cfg-options', *SMALL,
-        'train_cfg.max_epochs=2',
-    )  # fmt: skip
-    return work_dir, done.stdout + done.stderr
+from helpers import CONFIG, ROOT, SMALL, run_tool
 
 
 def test_training_logs_and_writes(trained):

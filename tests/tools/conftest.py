@@ -1,0 +1,35 @@
+import importlib.util
+import itertools
+import sys
+
+import pytest
+from helpers import CONFIG, ROOT, SMALL, run_tool
+
+_count = itertools.count()
+
+
+@pytest.fixture
+def call(monkeypatch):
+    """Run a tool's main() in this process."""
+
+    def run(tool, *args, options=()):
+        spec = importlib.util.spec_from_file_location(tool, ROOT / 'tools' / f'{tool}.py')
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        argv = [tool, *map(str, args), '--cfg-options', f'experiment_name=call{next(_count)}']
+        monkeypatch.setattr(sys, 'argv', [*argv, *options])
+        monkeypatch.chdir(ROOT)
+        module.main()
+
+    return run
+
+
+@pytest.fixture(scope='session')
+def trained(tmp_path_factory):
+    """Two epochs of training: the work dir and the output of the tool."""
+    work_dir = tmp_path_factory.mktemp('train')
+    done = run_tool(
+        'tools/train.py', CONFIG, '--work-dir', work_dir, '--cfg-options', *SMALL,
+        'train_cfg.max_epochs=2',
+    )  # fmt: skip
+    return work_dir, done.stdout + done.stderr
