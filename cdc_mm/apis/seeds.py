@@ -8,6 +8,7 @@ from collections import deque
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
+from pprint import pformat
 from typing import Dict, List, Optional, Sequence
 
 import mmengine
@@ -118,14 +119,22 @@ def plan_seeds(
         chains.append(chain)
     for run in (run for chain in chains for run in chain):
         run.folder.mkdir(parents=True, exist_ok=True)
-        run.config_file.write_text(run.cfg.pretty_text)
+        run.config_file.write_text(_as_text(run.cfg))
     return chains
+
+
+def _as_text(cfg: Config) -> str:
+    # Config.pretty_text takes a second.
+    return ''.join(
+        f'{name} = {pformat(value, width=99, sort_dicts=False)}\n'
+        for name, value in cfg.to_dict().items()
+    )
 
 
 def _check_same_settings(run: StageRun) -> None:
     if not run.config_file.is_file():
         return
-    before, now = run.config_file.read_text().splitlines(), run.cfg.pretty_text.splitlines()
+    before, now = run.config_file.read_text().splitlines(), _as_text(run.cfg).splitlines()
     changes = [x for x in difflib.unified_diff(before, now, n=0) if not x.startswith(('@@', '--'))]
     if changes:
         raise ValueError(
