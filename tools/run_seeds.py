@@ -7,8 +7,6 @@ on the CPU. Give the command again to go on where it was stopped, or with more s
 """
 
 import argparse
-import signal
-import sys
 
 from mmengine.config import DictAction
 
@@ -39,15 +37,10 @@ def main() -> None:
 
     with apis.clear_errors():
         chains = apis.plan_seeds(args.configs, args.seeds, args.work_dir, args.cfg_options)
-    # The processes that train must not outlive this one.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit('stopped'))
-    try:
-        failed = apis.run_chains(chains, apis.visible_devices())
-    except KeyboardInterrupt:
-        raise SystemExit('stopped; the same command goes on from the last checkpoints') from None
-    finally:
-        table = apis.write_results(chains)
-    print(f'\n{table}\n{chains[0][-1].folder.parent / "results.md"} (and .json)')
+    failed = apis.run_chains(chains, apis.visible_devices())
+    print(
+        f'\n{apis.write_results(chains)}\n{chains[0][-1].folder.parent / "results.md"} (and .json)'
+    )
     if failed:
         raise SystemExit(f'error: {len(failed)} runs failed: ' + ', '.join(map(str, failed)))
 

@@ -1,7 +1,8 @@
+from .analysis import collect_outputs, load_model, read_validation, test_loader
 from .backbone import check_backbone, read_backbone
 from .checkpoint import check_checkpoint, read_state_dict, trust_checkpoints
 from .outputs import iterate_outputs
-from .results import find_paper_figures, results_table, write_results
+from .results import collect_results, find_paper_figures, results_table, write_results
 from .runner import (
     build_runner,
     clear_errors,
@@ -17,17 +18,22 @@ __all__ = [
     'check_backbone',
     'check_checkpoint',
     'clear_errors',
+    'collect_outputs',
+    'collect_results',
     'find_paper_figures',
     'init_cpu_distribution',
     'iterate_outputs',
+    'load_model',
     'plan_seeds',
     'prepare_test',
     'prepare_training',
     'read_backbone',
     'read_state_dict',
+    'read_validation',
     'results_table',
     'run_chains',
     'set_dataloader_defaults',
+    'test_loader',
     'train_and_test',
     'trust_checkpoints',
     'visible_devices',

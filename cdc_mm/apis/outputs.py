@@ -1,4 +1,4 @@
-from typing import Iterable, Iterator, List, Tuple
+from typing import Iterable, Iterator, List, Optional, Tuple
 
 import torch
 from mmpretrain.structures import DataSample
@@ -9,7 +9,10 @@ OUTPUTS = ('backbone', 'z', 'zc', 'zn')
 
 @torch.no_grad()
 def iterate_outputs(
-    model: nn.Module, loader: Iterable[dict], output: str = 'backbone'
+    model: nn.Module,
+    loader: Iterable[dict],
+    output: str = 'backbone',
+    view: Optional[int] = None,
 ) -> Iterator[Tuple[Tensor, List[DataSample]]]:
     """Run a model over a dataloader in eval mode.
 
@@ -19,6 +22,8 @@ def iterate_outputs(
         loader (Iterable): Batches as ``default_collate`` makes them.
         output (str): ``backbone``: its globally average-pooled feature map. ``z``: [zc, zn], each
             part of unit norm; ``zc`` or ``zn``: one part of it.
+        view (int, optional): Augment the images as in training and take this view of them, 0 being
+            the first. None leaves them as they are.
 
     Yields:
         tuple: Rows (B, D), float32 on the CPU, and the B samples.
@@ -32,8 +37,9 @@ def iterate_outputs(
     model.eval()
     try:
         for batch in loader:
-            data = model.data_preprocessor(batch, False)
-            rows = _rows(model, data['inputs'], output)
+            data = model.data_preprocessor(batch, view is not None)
+            inputs = data['inputs'] if view is None else data['inputs'][view]
+            rows = _rows(model, inputs, output)
             yield rows.float().cpu(), data['data_samples']
     finally:
         model.train(training)

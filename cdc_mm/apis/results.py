@@ -13,37 +13,48 @@ def metrics_in_words(metrics: dict) -> str:
     return ', '.join(f'{_short(name)} {metrics[name]:.1f}' for name in _columns([metrics]))
 
 
-def write_results(chains: List[list], name: str = 'results') -> str:
-    """Summarise the finished runs beside the paper's figures.
+def collect_results(chains: List[list]) -> List[dict]:
+    """Summarise the finished runs, stage by stage.
 
     Args:
         chains (list): For each seed, its runs in order, see :func:`plan_seeds`.
-        name (str): The files are ``<name>.md`` and ``<name>.json`` in the folder of the last
-            stage, beside its seeds.
 
     Returns:
-        str: The Markdown, empty if no run has finished.
+        list: For each stage with a finished run ``stage``, ``config``, ``seeds``, ``metrics`` (see
+        :func:`summarize_runs`) and ``paper`` (see :func:`find_paper_figures`).
     """
     stages = []
     for runs in zip(*chains, strict=True):
         finished = [run for run in runs if run.metrics_file.is_file()]
         if finished:
-            metrics = [mmengine.load(run.metrics_file) for run in finished]
             stages.append(
                 dict(
                     stage=runs[0].stage,
                     config=runs[0].config,
                     seeds=[run.seed for run in finished],
-                    metrics=summarize_runs(metrics),
+                    metrics=summarize_runs([mmengine.load(run.metrics_file) for run in finished]),
                     paper=find_paper_figures(runs[0].config),
                 )
             )
+    return stages
+
+
+def write_results(chains: List[list]) -> str:
+    """Write ``results.md`` and ``results.json`` into the folder of the last stage.
+
+    Args:
+        chains (list): For each seed, its runs in order, see :func:`plan_seeds`.
+
+    Returns:
+        str: The Markdown, empty if no run has finished.
+    """
+    stages = collect_results(chains)
     if not stages:
         return ''
-    target = chains[0][-1].folder.parent / name
+    folder = chains[0][-1].folder.parent
     text = results_table(stages)
-    mmengine.dump(dict(std='sample (n - 1)', stages=stages), f'{target}.json', indent=2)
-    Path(f'{target}.md').write_text(text)
+    mmengine.dump(dict(std='sample (n - 1)', stages=stages), folder / 'results.json', indent=2)
+    (folder / 'results.md').write_text(text)
     return text
 
 
@@ -67,8 +78,7 @@ def results_table(stages: List[dict]) -> str:
     """Markdown of the stages: mean +- sample standard deviation, the paper's figures below.
 
     Args:
-        stages (list): For each stage ``stage``, ``seeds``, ``metrics`` (see
-            :func:`summarize_runs`) and ``paper`` (see :func:`find_paper_figures`).
+        stages (list): See :func:`collect_results`.
 
     Returns:
         str: A table and notes.

@@ -1,6 +1,7 @@
 import difflib
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -108,9 +109,7 @@ def plan_seeds(
             stage += ('+' if stage else '') + Path(config).stem
             folder = Path(work_dir) / stage / f'seed{seed}'
             cfg = Config.fromfile(config)
-            cfg.merge_from_dict(
-                {'work_dir': str(folder), 'randomness.seed': seed, **(cfg_options or {})}
-            )
+            cfg.merge_from_dict({'randomness.seed': seed, **(cfg_options or {})})
             run = StageRun(stage, seed, str(config), cfg, folder)
             _check_same_settings(run)
             if seed == 0 and not run.metrics_file.is_file():
@@ -159,7 +158,7 @@ def train_and_test(config: str, load_from: Optional[str] = None) -> dict:
     """Train from where the work dir stands, test the last checkpoint and write ``metrics.json``.
 
     Args:
-        config (str): File of a full config, with its ``work_dir``.
+        config (str): File of a full config, beside the work dir: ``seed0.py`` for ``seed0``.
         load_from (str, optional): Weights to start from instead of the config's ``load_from``. A
             half-trained run goes on from its own last checkpoint.
 
@@ -168,6 +167,7 @@ def train_and_test(config: str, load_from: Optional[str] = None) -> dict:
     """
     with clear_errors():
         cfg = Config.fromfile(config)
+        cfg.work_dir = str(Path(config).with_suffix(''))
         if find_latest_checkpoint(cfg.work_dir) is not None:
             cfg.resume, cfg.load_from = True, None
         elif load_from is not None:
@@ -226,6 +226,9 @@ def run_chains(
 
     Returns:
         list: The runs that failed. What would follow them in their chain is left out.
+
+    Raises:
+        SystemExit: If it is interrupted or told to end. The processes end first.
     """
     waiting = deque(chains)
     running: Dict[Optional[str], tuple] = {}  # device -> (process, run, the runs that follow)
@@ -240,6 +243,8 @@ def run_chains(
                 running[device] = (launch(run, load_from, device), run, chain)
                 return
 
+    # The processes must not outlive this one.
+    handler = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         while waiting or running:
             for device in devices:
@@ -257,7 +262,10 @@ def run_chains(
                     failed.append(run)
                     status.say(f'{run}: failed, see {run.folder / "console.log"}\n{_tail(run)}')
             status.show([run for _, run, _ in running.values()])
+    except KeyboardInterrupt:
+        raise SystemExit('stopped; the same command goes on from the last checkpoints') from None
     finally:
+        signal.signal(signal.SIGTERM, handler)
         for process, _, _ in running.values():
             process.terminate()
         for process, _, _ in running.values():

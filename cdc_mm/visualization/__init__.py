@@ -1,3 +1,5 @@
 from .contact_sheet import draw_contact_sheet
+from .curves import draw_curves
+from .scatter import draw_scatter
 
-__all__ = ['draw_contact_sheet']
+__all__ = ['draw_contact_sheet', 'draw_curves', 'draw_scatter']

@@ -1,6 +1,8 @@
 """Scheduling of the runs; tests/tools/test_run_seeds.py trains."""
 
 import json
+import os
+import signal
 from types import SimpleNamespace
 
 import pytest
@@ -97,17 +99,18 @@ def test_a_failure_ends_its_chain_only_and_says_why(monkeypatch, chains, capsys)
     assert 'noise' not in text
 
 
-def test_processes_end_when_the_tool_is_stopped(monkeypatch, chains):
+@pytest.mark.parametrize('stop', [signal.SIGINT, signal.SIGTERM])
+def test_processes_end_when_the_tool_is_stopped(monkeypatch, chains, stop):
     ended = []
 
     def poll():
-        raise KeyboardInterrupt
+        os.kill(os.getpid(), stop)
 
     process = SimpleNamespace(
         poll=poll, terminate=lambda: ended.append('told'), wait=lambda: ended.append('ended')
     )
     monkeypatch.setattr(seeds, 'launch', lambda *args: process)
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(SystemExit, match='the same command goes on'):
         run_chains(chains, ['0', '1'], poll_seconds=0)
     assert ended == ['told', 'told', 'ended', 'ended']
 
