@@ -1,4 +1,4 @@
-from .analysis import collect_outputs, load_model, read_validation, test_loader
+from .analysis import build_test_loader, collect_outputs, load_model, read_validation
 from .backbone import check_backbone, read_backbone
 from .checkpoint import check_checkpoint, read_state_dict, trust_checkpoints
 from .outputs import iterate_outputs
@@ -15,6 +15,7 @@ from .seeds import plan_seeds, run_chains, train_and_test, visible_devices
 
 __all__ = [
     'build_runner',
+    'build_test_loader',
     'check_backbone',
     'check_checkpoint',
     'clear_errors',
@@ -33,7 +34,6 @@ __all__ = [
     'results_table',
     'run_chains',
     'set_dataloader_defaults',
-    'test_loader',
     'train_and_test',
     'trust_checkpoints',
     'visible_devices',

@@ -42,7 +42,7 @@ def load_model(cfg: Config, checkpoint: str) -> nn.Module:
     return model.to(get_device()).eval()
 
 
-def test_loader(cfg: Config, augmented: bool = False) -> DataLoader:
+def build_test_loader(cfg: Config, augmented: bool = False) -> DataLoader:
     """The images of the test split, in their order.
 
     Args:
@@ -67,7 +67,7 @@ def collect_outputs(
 
     Args:
         model (nn.Module): See :func:`load_model`.
-        loader (DataLoader): See :func:`test_loader`.
+        loader (DataLoader): See :func:`build_test_loader`.
         output (str): See :func:`iterate_outputs`.
         view (int, optional): See :func:`iterate_outputs`.
 

@@ -76,7 +76,7 @@ class StageRun:
         return 0
 
     def __str__(self) -> str:
-        return f'{self.stage} seed {self.seed}'
+        return '/'.join(self.folder.parts[-3:])
 
 
 def plan_seeds(

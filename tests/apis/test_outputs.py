@@ -51,6 +51,22 @@ def test_nothing_moves_while_it_runs(model):
     assert all(torch.equal(v, before[k]) for k, v in model.state_dict().items())
 
 
+def test_takes_one_view_of_those_of_training(model):
+    flips = [[dict(type='kornia/RandomHorizontalFlip', p=p)] for p in (0.0, 1.0)]
+    model.data_preprocessor = MODELS.build(
+        dict(type='MultiViewDataPreprocessor', num_views=[1, 1], transforms=flips)
+    )
+    data = list(batches())
+    mirrored = [dict(batch, inputs=batch['inputs'].flip(3)) for batch in data]
+    for view, expected in ((0, data), (1, mirrored)):
+        for (rows, _), (same, _) in zip(
+            apis.iterate_outputs(model, data, 'z', view=view),
+            apis.iterate_outputs(model, expected, 'z'),
+            strict=True,
+        ):
+            assert torch.allclose(rows, same, atol=1e-5)
+
+
 def test_refuses_an_unknown_output(model):
     with pytest.raises(ValueError, match='one of backbone, z, zc, zn'):
         next(apis.iterate_outputs(model, batches(), 'zz'))

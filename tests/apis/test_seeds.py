@@ -20,6 +20,10 @@ def make_run(root, stage, seed, **train_cfg):
     return StageRun(stage, seed, f'{stage}.py', cfg, folder)
 
 
+def name(run):
+    return f'{run.stage} seed {run.seed}'
+
+
 class Machine:
     """Stands for the processes: each lasts two looks and then has written its metrics."""
 
@@ -29,7 +33,7 @@ class Machine:
     def launch(self, run, load_from, device):
         assert device not in self.busy, 'two processes on one device'
         self.busy.add(device)
-        self.started.append((str(run), device, load_from))
+        self.started.append((name(run), device, load_from))
         looks = iter((None, None, 0))
 
         def poll():
@@ -37,7 +41,7 @@ class Machine:
             if process.returncode is not None:
                 self.busy.remove(device)
                 (run.folder / 'last_checkpoint').write_text(f'{run.folder}/epoch_4.pth')
-                if str(run) in self.fails:
+                if name(run) in self.fails:
                     process.returncode = 1
                     (run.folder / 'console.log').write_text('noise\nerror: no such thing\nhint')
                 else:
@@ -62,7 +66,7 @@ def run(monkeypatch, chains, devices, **kwargs):
 def test_each_gpu_has_one_process_and_stages_follow_each_other(monkeypatch, chains):
     machine, failed = run(monkeypatch, chains, ['0', '1'])
     assert not failed
-    names = [name for name, _, _ in machine.started]
+    names = [started[0] for started in machine.started]
     assert names[:2] == ['a seed 0', 'a seed 1'] and len(set(names)) == 6
     assert {device for _, device, _ in machine.started} == {'0', '1'}
     for seed in range(3):
@@ -82,7 +86,7 @@ def test_finished_runs_are_not_redone(monkeypatch, chains):
     for done in chains[1]:
         done.metrics_file.write_text('{}')
     machine, _ = run(monkeypatch, chains, [None])
-    assert [(name, load_from) for name, _, load_from in machine.started] == [
+    assert [(started[0], started[2]) for started in machine.started] == [
         ('a+b seed 0', 'before.pth'),
         ('a seed 2', None),
         ('a+b seed 2', f'{chains[2][0].folder}/epoch_4.pth'),
@@ -92,10 +96,10 @@ def test_finished_runs_are_not_redone(monkeypatch, chains):
 def test_a_failure_ends_its_chain_only_and_says_why(monkeypatch, chains, capsys):
     machine, failed = run(monkeypatch, chains, [None], fails=['a seed 1'])
     assert failed == [chains[1][0]]
-    names = [name for name, _, _ in machine.started]
+    names = [started[0] for started in machine.started]
     assert 'a+b seed 1' not in names and 'a+b seed 2' in names
     text = capsys.readouterr().out
-    assert 'a seed 1: failed' in text and 'error: no such thing\nhint' in text
+    assert f'{chains[1][0]}: failed' in text and 'error: no such thing\nhint' in text
     assert 'noise' not in text
 
 
@@ -119,8 +123,8 @@ def test_the_status_tells_how_far_and_how_long(monkeypatch, chains, capsys):
     monkeypatch.setattr(seeds, '_STATUS_SECONDS', 0)
     run(monkeypatch, chains[:1], [None])
     text = capsys.readouterr().out
-    assert 'a seed 0 at 0/4; 0% of all, time left not known yet' in text
-    assert 'a+b seed 0 at 0/4; 50% of all, about 0:00:00 left' in text
+    assert 'a/seed0 at 0/4; 0% of all, time left not known yet' in text
+    assert 'a+b/seed0 at 0/4; 50% of all, about 0:00:00 left' in text
 
 
 def test_progress_is_read_from_the_log(tmp_path):

@@ -13,11 +13,14 @@ def call(monkeypatch):
     """Run a tool's main() in this process."""
 
     def run(tool, *args, options=()):
+        """``options`` are given to --cfg-options; None leaves it out."""
         spec = importlib.util.spec_from_file_location(tool, ROOT / 'tools' / f'{tool}.py')
         module = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(module)
-        argv = [tool, *map(str, args), '--cfg-options', f'experiment_name=call{next(_count)}']
-        monkeypatch.setattr(sys, 'argv', [*argv, *options])
+        argv = [tool, *map(str, args)]
+        if options is not None:
+            argv += ['--cfg-options', f'experiment_name=call{next(_count)}', *options]
+        monkeypatch.setattr(sys, 'argv', argv)
         monkeypatch.chdir(ROOT)
         module.main()
 

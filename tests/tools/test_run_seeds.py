@@ -6,6 +6,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 from helpers import CONFIG, ROOT, SMALL
+from mmengine.config import Config
 from mmengine.hooks import Hook
 
 from cdc_mm import apis
@@ -38,12 +39,12 @@ def in_process(monkeypatch):
     build_runner = apis.build_runner
 
     def launch(run, load_from, device):
-        state.started.append(str(run))
+        state.started.append(f'{run.folder.parent.name} seed {run.seed}')
 
         def build(cfg):
             cfg.experiment_name = f'in_process{next(_count)}'  # mmengine's loggers go by it
             runner = build_runner(cfg)
-            if str(run) == state.stop_at:
+            if state.started[-1] == state.stop_at:
                 runner.register_hook(StopAfterEpoch())
             return runner
 
@@ -119,7 +120,7 @@ def test_each_run_is_a_process_of_its_own(call, tmp_path, capsys):
     assert '360 test images' in (tmp_path / 'cdc_digits' / 'results.md').read_text()
     assert 'Epoch(test)' in (tmp_path / 'cdc_digits/seed0/console.log').read_text()
 
-    with pytest.raises(SystemExit, match='1 runs failed: cdc_digits seed 0'):
+    with pytest.raises(SystemExit, match='1 runs failed: bad/cdc_digits/seed0'):
         call('run_seeds', CONFIG, '--work-dir', tmp_path / 'bad', '--seeds', 1,
              options=(*options, 'train_dataloader.batch_size=2000'))  # fmt: skip
     assert 'Lower train_dataloader.batch_size' in capsys.readouterr().out
@@ -140,3 +141,15 @@ def test_mistakes_show_before_anything_runs(call, tmp_path, args, options, messa
         call('run_seeds', *args, '--work-dir', tmp_path / 'runs', options=options)
     assert str(stopped.value).startswith('error: ') and message in str(stopped.value)
     assert not (tmp_path / 'runs').exists()
+
+
+def test_temperature_sweep(call, in_process, tmp_path, capsys):
+    call('analysis_tools/temperature_sweep', CONFIG, '--t', 0.5, 0.1, '--work-dir', tmp_path,
+         options=(*OPTIONS, 'train_cfg.max_epochs=1'))  # fmt: skip
+    text = capsys.readouterr().out
+    assert text.index('t = 0.1\n') < text.index('t = 0.5\n')
+    for t in (0.1, 0.5):
+        cfg = Config.fromfile(tmp_path / f't{t}' / 'cdc_digits' / 'seed0.py')
+        assert cfg.model.head.t == t
+        assert (tmp_path / f't{t}' / 'cdc_digits' / 'results.json').is_file()
+    assert (tmp_path / 'temperature_sweep.png').stat().st_size > 5000

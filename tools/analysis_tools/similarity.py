@@ -38,9 +38,9 @@ def main() -> None:
         cfg = Config.fromfile(args.config)
         cfg.merge_from_dict(args.cfg_options or {})
         model = apis.load_model(cfg, args.checkpoint)
-        z, labels = apis.collect_outputs(model, apis.test_loader(cfg), 'z')
+        z, labels = apis.collect_outputs(model, apis.build_test_loader(cfg), 'z')
         views = [
-            apis.collect_outputs(model, apis.test_loader(cfg, augmented=True), 'z', view)[0]
+            apis.collect_outputs(model, apis.build_test_loader(cfg, augmented=True), 'z', view)[0]
             for view in (0, 1)
         ]
     k = model.head.num_clusters

@@ -41,7 +41,7 @@ def main() -> None:
         cfg = Config.fromfile(args.config)
         cfg.merge_from_dict(args.cfg_options or {})
         model = apis.load_model(cfg, args.checkpoint)
-        loader = apis.test_loader(cfg)
+        loader = apis.build_test_loader(cfg)
         points = {}
         for part in args.parts:
             rows, labels = apis.collect_outputs(model, loader, part)

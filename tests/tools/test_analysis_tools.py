@@ -1,0 +1,117 @@
+"""The analysis tools on a checkpoint of the digits."""
+
+import json
+
+import cv2
+import numpy as np
+import pytest
+from helpers import CONFIG, ROOT, SMALL
+from mmengine.config import Config
+
+from cdc_mm import apis, visualization
+from cdc_mm.evaluation.functional import cluster_accuracy
+
+
+def last_acc(work_dir):
+    return apis.read_validation(str(work_dir), ['acc'])['acc'][1][-1]
+
+
+@pytest.fixture
+def small():
+    cfg = Config.fromfile(ROOT / CONFIG)
+    cfg.model.backbone.channels = [4, 4, 4, 8]
+    cfg.model.neck.in_channels = 8
+    cfg.model.queue_size = 100
+    return cfg
+
+
+def test_outputs_are_those_of_validation(trained, small):
+    work_dir, _ = trained
+    model = apis.load_model(small, str(work_dir / 'epoch_2.pth'))
+    zc, labels = apis.collect_outputs(model, apis.build_test_loader(small), 'zc')
+    assert 100 * cluster_accuracy(labels, zc.argmax(1)) == pytest.approx(last_acc(work_dir))
+
+
+def test_views_are_augmented_apart(trained, small):
+    work_dir, _ = trained
+    model = apis.load_model(small, str(work_dir / 'epoch_2.pth'))
+    loader = apis.build_test_loader(small, augmented=True)
+    plain = apis.collect_outputs(model, loader, 'zn')[0]
+    views = [apis.collect_outputs(model, loader, 'zn', view)[0] for view in (0, 1)]
+    for a, b in ((plain, views[0]), (plain, views[1]), views):
+        dots = (a * b).sum(1)
+        shuffled = (a * np.roll(b, 1, axis=0)).sum(1)
+        assert dots.max() < 1 - 1e-6 and dots.mean() > shuffled.mean()
+
+
+def test_similarity(trained, call, tmp_path, capsys):
+    work_dir, _ = trained
+    out = tmp_path / 'similarity.json'
+    call('analysis_tools/similarity', CONFIG, work_dir / 'epoch_2.pth', '--out', out, options=SMALL)
+    result = json.loads(out.read_text())
+    assert result['num_images'] == 360
+    text = capsys.readouterr().out
+    for row in ('augmented', 'same', 'different'):
+        parts = [result[part][row] for part in ('zc', 'zn', 'z')]
+        assert parts[0][0] + parts[1][0] == pytest.approx(parts[2][0], abs=1e-5)
+        assert f'{parts[0][0]:.3f} +- {parts[0][1]:.3f}' in text
+    assert result['zc']['same'][2] + result['zc']['different'][2] == 360 * 359 / 2
+    assert result['zc']['same'][0] > result['zc']['different'][0]
+    for part in ('zc', 'zn', 'z'):
+        # Of unit vectors, a squared distance is 2 minus twice the dot product.
+        norm = 2 if part == 'z' else 1
+        aligned = 2 - 2 * result[part]['augmented'][0] / norm
+        assert result[part]['alignment'] == pytest.approx(aligned, abs=1e-5)
+        assert -8 < result[part]['uniformity'] < 0
+
+
+def test_tsne(trained, call, tmp_path):
+    work_dir, _ = trained
+    call('analysis_tools/tsne', CONFIG, work_dir / 'epoch_2.pth', '--out', tmp_path / 'new' / 'a',
+         '--max-images', 60, '--perplexity', 10, options=SMALL)  # fmt: skip
+    with np.load(tmp_path / 'new' / 'a.npz') as content:
+        assert content['zc'].shape == content['zn'].shape == (60, 2)
+        assert content['labels'].shape == (60,) and np.ptp(content['labels']) == 9
+        # Neighbours in the plane are of one class more often than by chance.
+        gaps = np.linalg.norm(content['zc'][:, None] - content['zc'][None], axis=2)
+        np.fill_diagonal(gaps, np.inf)
+        agree = content['labels'][gaps.argmin(1)] == content['labels']
+        assert agree.mean() > 0.2
+    height, width, _ = cv2.imread(str(tmp_path / 'new' / 'a.png')).shape
+    assert width > height > 400
+
+
+def test_tsne_refuses_mistakes(trained, call, tmp_path):
+    work_dir, _ = trained
+    with pytest.raises(SystemExit, match='there is no checkpoint none'):
+        call('analysis_tools/tsne', CONFIG, 'none.pth', '--out', tmp_path / 'a', options=SMALL)
+    with pytest.raises(SystemExit, match='perplexity'):
+        call('analysis_tools/tsne', CONFIG, work_dir / 'epoch_2.pth', '--out', tmp_path / 'a',
+             '--max-images', 20, options=SMALL)  # fmt: skip
+    assert not list(tmp_path.iterdir())
+
+
+def test_curve(trained, call, tmp_path, monkeypatch):
+    work_dir, _ = trained
+    drawn = []
+    draw = visualization.draw_curves
+    monkeypatch.setattr(
+        visualization, 'draw_curves', lambda *args: drawn.append(args[0]) or draw(*args)
+    )
+    for name in 'ab':
+        (tmp_path / name).symlink_to(work_dir)
+    for dirs in ([work_dir], [tmp_path / 'a', tmp_path / 'b']):
+        out = tmp_path / f'{len(dirs)}.png'
+        call('analysis_tools/curve', *dirs, '--out', out, options=None)
+        assert cv2.imread(str(out)).shape[1] > 600
+    one, several = drawn
+    assert list(one) == [work_dir.name] and list(one[work_dir.name]) == ['ACC', 'NMI', 'ARI']
+    steps, accs = one[work_dir.name]['ACC']
+    assert steps == [1, 2] and accs[-1] == last_acc(work_dir)
+    assert list(several) == ['ACC', 'NMI', 'ARI']
+    assert several['ACC'] == dict(a=(steps, accs), b=(steps, accs))
+
+
+def test_curve_refuses_a_folder_without_a_training(call, tmp_path):
+    with pytest.raises(SystemExit, match='it has none at all'):
+        call('analysis_tools/curve', tmp_path, '--out', tmp_path / 'a.png', options=None)
