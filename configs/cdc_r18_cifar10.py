@@ -11,7 +11,12 @@ lr = 6e-2
 
 model = dict(head=dict(num_clusters=num_clusters))
 
-optim_wrapper = dict(optimizer=dict(type='SGD', lr=lr, momentum=0.9, weight_decay=5e-4))
+# Without clipping, the first gradients of the cross-entropy (alpha / t = 50) throw the network into
+# one point, and it does not come back (docs/results.md). The paper says nothing of it.
+optim_wrapper = dict(
+    optimizer=dict(type='SGD', lr=lr, momentum=0.9, weight_decay=5e-4),
+    clip_grad=dict(max_norm=1.0),
+)
 # The paper is silent on the schedule; cosine by epoch without warm-up is Lightly's.
 param_scheduler = [dict(type='CosineAnnealingLR', T_max=epochs, by_epoch=True)]
 train_cfg = dict(by_epoch=True, max_epochs=epochs, val_interval=10)
