@@ -49,7 +49,10 @@ val_dataloader = dict(
 )
 test_dataloader = val_dataloader
 
-optim_wrapper = dict(optimizer=dict(type='SGD', lr=lr, momentum=0.9, weight_decay=5e-4))
+optim_wrapper = dict(
+    optimizer=dict(type='SGD', lr=lr, momentum=0.9, weight_decay=5e-4),
+    clip_grad=dict(max_norm=1.0),  # as in cdc_r18_cifar10.py
+)
 param_scheduler = [dict(type='CosineAnnealingLR', T_max=epochs, by_epoch=True)]
 train_cfg = dict(by_epoch=True, max_epochs=epochs, val_interval=10)
 val_cfg = dict()
