@@ -73,8 +73,9 @@ def test_test_writes_predictions_and_pictures(trained, tmp_path, call):
 def test_test_writes_the_cluster_of_each_image(trained, tmp_path, call):
     work_dir, _ = trained
     out = tmp_path / 'clusters.csv'
+    # Clustering new images does not open the training data.
     call('test', CONFIG, work_dir / 'epoch_2.pth', '--work-dir', tmp_path, '--out', out,
-         options=SMALL)  # fmt: skip
+         options=(*SMALL, 'train_dataloader.dataset.split=absent'))  # fmt: skip
     rows = [line.split(',') for line in out.read_text().splitlines()]
     assert rows[0] == ['image', 'cluster', 'confidence'] and len(rows) == 361
     assert [row[0] for row in rows[1:]] == [str(i) for i in range(360)]

@@ -7,6 +7,7 @@ import numpy as np
 from mmengine.dist import collect_results, get_world_size, is_main_process
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
+from mmengine.runner import BaseLoop
 from mmpretrain.registry import HOOKS
 
 from cdc_mm.visualization import draw_contact_sheet
@@ -81,7 +82,9 @@ class ContactSheetHook(Hook):
         sheet = draw_contact_sheet(rows)
         path = Path(runner.work_dir) / 'contact_sheet.png'
         mmcv.imwrite(sheet[..., ::-1], str(path))
-        runner.visualizer.add_image('contact_sheet', sheet, step=runner.iter)
+        # A test has no training loop, and runner.iter would build one, with the training data.
+        step = runner.iter if isinstance(runner._train_loop, BaseLoop) else 0
+        runner.visualizer.add_image('contact_sheet', sheet, step=step)
         left_out = len(sizes) - len(rows)
         runner.logger.info(
             f'Contact sheet: {path}' + (f' ({left_out} smaller clusters left out)' * (left_out > 0))
