@@ -52,7 +52,7 @@ class ImageFolder(CustomDataset):
         exists = backend.isdir(root)
         paths = sorted(filter(self.is_valid_file, found)) if exists else []
         if not paths:
-            reason = 'holds no images' if exists else 'is no folder'
+            reason = 'holds no images' if exists else 'does not exist or is no folder'
             raise FileNotFoundError(
                 f'{root} {reason}. Expected: {root}/**/<image> or, with labels for evaluation, '
                 f'{root}/<class>/**/<image>, images being {" ".join(sorted(self.extensions))}. Put '

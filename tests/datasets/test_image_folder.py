@@ -65,7 +65,9 @@ def test_a_hidden_folder_above_is_no_matter(tmp_path):
 
 
 def test_says_what_is_missing(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r'none is no folder. Expected: .*none/<class>/'):
+    with pytest.raises(
+        FileNotFoundError, match=r'none does not exist or is no folder. Expected: .*none/<class>/'
+    ):
         build(tmp_path / 'none')
     (tmp_path / 'a.txt').write_text('no image')
     with pytest.raises(FileNotFoundError, match=r'holds no images. .* being .bmp .jpeg .jpg'):
