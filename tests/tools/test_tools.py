@@ -179,7 +179,7 @@ def test_training_refuses_mistakes_in_one_line(call, tmp_path, config, options, 
 def test_training_refuses_an_empty_folder(call, tmp_path):
     for split in ('train', 'test'):
         (tmp_path / 'data' / split / 'a').mkdir(parents=True)
-    with pytest.raises(SystemExit, match='Found 0 files'):
+    with pytest.raises(SystemExit, match='data/train holds no images'):
         call('train', FOLDER, '--work-dir', tmp_path,
              options=[f'train_dataloader.dataset.data_root={tmp_path}/data'])  # fmt: skip
 
