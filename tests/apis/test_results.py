@@ -39,6 +39,8 @@ def test_paper_figures_of_the_shipped_configs():
         [73.4, 0.7],
         [68.7, 0.6],
     )
+    selflabel = find_paper_figures(str(ROOT / 'configs/selflabel/selflabel_r18_cifar10.py'))
+    assert selflabel['acc'] == [89.0, 0.3]
     assert find_paper_figures(str(ROOT / 'configs/cdc_digits.py')) is None
 
 

@@ -62,8 +62,7 @@ def test_alignment_is_the_mean_squared_distance():
 def test_uniformity_as_wang_and_isola_write_it(chunk):
     x = unit_rows(50, 6)
     expected = np.log(np.exp(-2 * pdist(x.astype(np.float64)) ** 2).mean())
-    # float32 rows are of unit norm to 1e-7 only.
-    assert uniformity(x, chunk) == pytest.approx(expected, abs=1e-6)
+    assert uniformity(x, chunk) == pytest.approx(expected, abs=1e-12)
 
 
 def test_uniformity_of_extremes():
