@@ -185,7 +185,7 @@ class TestSelfLabelHook:
             model=model,
             epoch=0,
             train_dataloader=SimpleNamespace(dataset=range(images)),
-            logger=SimpleNamespace(info=logged.append),
+            logger=SimpleNamespace(info=logged.append, warning=logged.append),
             visualizer=SimpleNamespace(add_scalars=lambda values, step: logged.append(values)),
             logged=logged,
         )
@@ -223,7 +223,8 @@ class TestSelfLabelHook:
         for labels in ([0, 1, -1, -1, 1, 1], [0, 0, 0, -1, -1, 1]):
             runner.model.pseudo_labels.record(torch.arange(6), torch.tensor(labels))
             hook.after_train_epoch(runner)
-        values, line = runner.logged[2:]
+        values, line, warning = runner.logged[3:]
+        assert 'lower model.head.self_label.threshold' in warning
         assert values['selflabel/confident_share'] == pytest.approx(4 / 6)
         assert values['selflabel/dead_clusters'] == 1
         assert values['selflabel/flips'] == pytest.approx(1 / 3)

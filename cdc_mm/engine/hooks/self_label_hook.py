@@ -75,6 +75,11 @@ class SelfLabelHook(Hook):
             f'{summary["dead_clusters"]} of {model.head.num_clusters} clusters have no confident '
             'image.'
         )
+        if summary['dead_clusters']:
+            runner.logger.warning(
+                'A cluster without confident images gets no labels, and the others will take its '
+                'images: lower model.head.self_label.threshold.'
+            )
 
 
 def _unwrap(runner):
