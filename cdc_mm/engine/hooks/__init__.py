@@ -1,5 +1,6 @@
 from .broadcast_bn_hook import BroadcastBNHook
 from .contact_sheet_hook import ContactSheetHook
+from .frozen_backbone_check_hook import FrozenBackboneCheckHook
 from .pretrained_backbone_hook import PretrainedBackboneHook
 from .safe_checkpoint_hook import SafeCheckpointHook
 from .self_label_hook import SelfLabelHook
@@ -7,6 +8,7 @@ from .self_label_hook import SelfLabelHook
 __all__ = [
     'BroadcastBNHook',
     'ContactSheetHook',
+    'FrozenBackboneCheckHook',
     'PretrainedBackboneHook',
     'SafeCheckpointHook',
     'SelfLabelHook',
