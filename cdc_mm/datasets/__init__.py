@@ -2,6 +2,16 @@ from .cifar100_coarse import CIFAR100Coarse
 from .digits import Digits
 from .image_folder import ImageFolder
 from .imagenet_subset import ImageNetSubset
+from .places205_split import Places205Split
 from .stl10 import STL10
+from .voc07 import VOC07
 
-__all__ = ['STL10', 'CIFAR100Coarse', 'Digits', 'ImageFolder', 'ImageNetSubset']
+__all__ = [
+    'STL10',
+    'VOC07',
+    'CIFAR100Coarse',
+    'Digits',
+    'ImageFolder',
+    'ImageNetSubset',
+    'Places205Split',
+]

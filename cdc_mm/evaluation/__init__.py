@@ -1,3 +1,3 @@
-from .metrics import ClusteringMetric, DumpClusters
+from .metrics import ClusteringMetric, DumpClusters, VOC07Metric
 
-__all__ = ['ClusteringMetric', 'DumpClusters']
+__all__ = ['ClusteringMetric', 'DumpClusters', 'VOC07Metric']

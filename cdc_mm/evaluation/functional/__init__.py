@@ -1,3 +1,8 @@
+from .average_precision import (
+    class_average_precisions,
+    interpolated_average_precision,
+    per_image_average_precision,
+)
 from .clustering import (
     cluster_accuracy,
     label_metrics,
@@ -5,18 +10,28 @@ from .clustering import (
     match_clusters,
     size_metrics,
 )
+from .knn import knn_scores, nearest_neighbors, top_k
+from .linear_svm import low_shot_rows, svm_scores
 from .similarity import alignment, category_similarity, pair_similarity, uniformity
 from .summary import summarize_runs
 
 __all__ = [
     'alignment',
     'category_similarity',
+    'class_average_precisions',
     'cluster_accuracy',
+    'interpolated_average_precision',
+    'knn_scores',
     'label_metrics',
+    'low_shot_rows',
     'many_to_one_accuracy',
     'match_clusters',
+    'nearest_neighbors',
     'pair_similarity',
+    'per_image_average_precision',
     'size_metrics',
     'summarize_runs',
+    'svm_scores',
+    'top_k',
     'uniformity',
 ]
