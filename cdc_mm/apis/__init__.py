@@ -1,6 +1,7 @@
 from .analysis import build_test_loader, collect_outputs, load_model, read_validation
 from .backbone import check_backbone, read_backbone
 from .checkpoint import check_checkpoint, read_state_dict, trust_checkpoints
+from .features import FeatureExtractor, labelled_rows, multi_hot
 from .outputs import iterate_outputs
 from .results import collect_results, find_paper_figures, results_table, write_results
 from .runner import (
@@ -14,6 +15,7 @@ from .runner import (
 from .seeds import plan_seeds, run_chains, train_and_test, visible_devices
 
 __all__ = [
+    'FeatureExtractor',
     'build_runner',
     'build_test_loader',
     'check_backbone',
@@ -24,7 +26,9 @@ __all__ = [
     'find_paper_figures',
     'init_cpu_distribution',
     'iterate_outputs',
+    'labelled_rows',
     'load_model',
+    'multi_hot',
     'plan_seeds',
     'prepare_test',
     'prepare_training',

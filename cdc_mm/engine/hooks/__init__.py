@@ -1,6 +1,7 @@
 from .broadcast_bn_hook import BroadcastBNHook
 from .contact_sheet_hook import ContactSheetHook
 from .frozen_backbone_check_hook import FrozenBackboneCheckHook
+from .knn_hook import KNNHook
 from .pretrained_backbone_hook import PretrainedBackboneHook
 from .safe_checkpoint_hook import SafeCheckpointHook
 from .self_label_hook import SelfLabelHook
@@ -9,6 +10,7 @@ __all__ = [
     'BroadcastBNHook',
     'ContactSheetHook',
     'FrozenBackboneCheckHook',
+    'KNNHook',
     'PretrainedBackboneHook',
     'SafeCheckpointHook',
     'SelfLabelHook',

@@ -2,6 +2,7 @@ from mmengine.dist import broadcast
 from mmengine.hooks import Hook
 from mmengine.utils.dl_utils.parrots_wrapper import _BatchNorm
 from mmpretrain.registry import HOOKS
+from torch import nn
 
 
 @HOOKS.register_module()
@@ -14,7 +15,12 @@ class BroadcastBNHook(Hook):
 
     def before_val(self, runner) -> None:
         """Broadcast the running statistics from rank 0."""
-        for module in runner.model.modules():
-            if isinstance(module, _BatchNorm) and module.track_running_stats:
-                broadcast(module.running_mean)
-                broadcast(module.running_var)
+        broadcast_bn(runner.model)
+
+
+def broadcast_bn(model: nn.Module) -> None:
+    """Give the batch norm layers of every rank the running statistics of rank 0."""
+    for module in model.modules():
+        if isinstance(module, _BatchNorm) and module.track_running_stats:
+            broadcast(module.running_mean)
+            broadcast(module.running_var)

@@ -10,7 +10,7 @@ from .clustering import (
     match_clusters,
     size_metrics,
 )
-from .knn import knn_scores, nearest_neighbors, top_k
+from .knn import knn_accuracy, knn_scores, nearest_neighbors, top_k, vote_accuracy
 from .linear_svm import low_shot_rows, svm_scores
 from .similarity import alignment, category_similarity, pair_similarity, uniformity
 from .summary import summarize_runs
@@ -21,6 +21,7 @@ __all__ = [
     'class_average_precisions',
     'cluster_accuracy',
     'interpolated_average_precision',
+    'knn_accuracy',
     'knn_scores',
     'label_metrics',
     'low_shot_rows',
@@ -34,4 +35,5 @@ __all__ = [
     'svm_scores',
     'top_k',
     'uniformity',
+    'vote_accuracy',
 ]

@@ -1,9 +1,69 @@
-from typing import Iterator, Tuple, Union
+from typing import Dict, Iterator, Sequence, Tuple, Union
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+
+def knn_accuracy(
+    queries: Union[np.ndarray, Tensor],
+    query_labels: Sequence[int],
+    bank: Union[np.ndarray, Tensor],
+    bank_labels: Sequence[int],
+    k: int = 200,
+    temperatures: Sequence[float] = (0.07, 0.1),
+    device: Union[str, torch.device] = 'cpu',
+) -> Dict[float, float]:
+    """Accuracy of the weighted kNN classifier; see :func:`knn_scores`.
+
+    Args:
+        queries (np.ndarray | Tensor): Features of the images to classify, shape (N, D).
+        query_labels (Sequence[int]): Their classes, from 0.
+        bank (np.ndarray | Tensor): Features of the labelled images, shape (M, D).
+        bank_labels (Sequence[int]): Their classes, from 0.
+        k (int): Neighbours, 1 to M. Defaults to 200.
+        temperatures (Sequence[float]): Temperatures to evaluate.
+        device (str | torch.device): Where to compute.
+
+    Returns:
+        dict: Top-1 accuracy in percent by temperature.
+
+    Raises:
+        ValueError: If k or a temperature is out of range.
+    """
+    similarities, indices = nearest_neighbors(queries, bank, k, device)
+    neighbors = torch.as_tensor(bank_labels, device=device)[indices]
+    return vote_accuracy(similarities, neighbors, query_labels, temperatures)
+
+
+def vote_accuracy(
+    similarities: Tensor,
+    neighbors: Tensor,
+    labels: Sequence[int],
+    temperatures: Sequence[float],
+) -> Dict[float, float]:
+    """Accuracy of the votes of neighbours that have been found.
+
+    Args:
+        similarities (Tensor): Cosine similarities, shape (N, k).
+        neighbors (Tensor): Classes of the neighbours, shape (N, k).
+        labels (Sequence[int]): Classes of the queries, shape (N,).
+        temperatures (Sequence[float]): Temperatures to evaluate.
+
+    Returns:
+        dict: Top-1 accuracy in percent by temperature.
+    """
+    labels = torch.as_tensor(labels, device=neighbors.device)
+    num_classes = int(neighbors.max()) + 1
+    return {
+        t: 100
+        * (knn_scores(similarities, neighbors, num_classes, t).argmax(1) == labels)
+        .double()
+        .mean()
+        .item()
+        for t in temperatures
+    }
 
 
 def nearest_neighbors(

@@ -1,0 +1,292 @@
+import hashlib
+import json
+import os
+from pathlib import Path
+from typing import Iterable, List, NamedTuple, Optional, Tuple, Union
+
+import numpy as np
+import torch
+from mmengine.config import Config
+from mmengine.device import get_device
+from mmengine.registry import init_default_scope
+from mmengine.runner import Runner
+from mmengine.utils import track_iter_progress
+from mmpretrain.registry import DATASETS, MODELS
+from torch.utils.data import DataLoader, Dataset
+
+from .backbone import check_backbone, read_backbone
+from .checkpoint import check_checkpoint, read_state_dict
+from .outputs import OUTPUTS, iterate_outputs
+
+_LOADERS = dict(train='train_dataloader', test='test_dataloader')
+
+
+class FeatureExtractor:
+    """Features of a config's splits from a checkpoint, kept on disk.
+
+    Rows are written as they come and read back as a memory map, so that the memory needed does not
+    grow with the number of images. A cache file is named by a digest of all that its content
+    depends on: model, preprocessing and data of the config, content of the checkpoint, path, size
+    and time of change (or pixels) of every image. When any of it changes, features are computed
+    anew.
+
+    Training images go through the test pipeline. Labels are read from the data set each time; they
+    serve evaluation only.
+
+    Args:
+        cfg (Config): A full config, of pretraining or of linear evaluation.
+        checkpoint (str): For ``backbone`` any file that :func:`read_backbone` knows, else one of
+            this project.
+        output (str): ``backbone`` (pooled), ``z``, ``zc`` or ``zn``. Defaults to ``backbone``.
+        dtype (str): ``float32`` or ``float16``, of the rows on disk. Defaults to ``float32``.
+        bf16 (bool): Whether the network computes in bfloat16. Defaults to False.
+        cache_dir (str | Path): Where the cache files lie.
+
+    Attributes:
+        labels (dict): ``gt_label`` of every image by split (``train``, ``test``): a number, a list
+            of numbers in multi-label data, None without a label.
+        classes (tuple): Names of the classes, if the test data has them.
+
+    Raises:
+        FileNotFoundError: If there is no such checkpoint, or an image is missing.
+        ValueError: If the checkpoint does not fit, or ``output`` or ``dtype`` is not known.
+    """
+
+    def __init__(
+        self,
+        cfg: Config,
+        checkpoint: str,
+        output: str = 'backbone',
+        dtype: str = 'float32',
+        bf16: bool = False,
+        cache_dir: Union[str, Path] = 'work_dirs/features',
+    ) -> None:
+        if output not in OUTPUTS:
+            raise ValueError(f'output must be one of {", ".join(OUTPUTS)}, got {output}')
+        if dtype not in ('float32', 'float16'):
+            raise ValueError(f'dtype must be float32 or float16, got {dtype}')
+        init_default_scope(cfg.get('default_scope', 'mmpretrain'))
+        self.cfg = cfg
+        self.output = output
+        self.dtype = dtype
+        self.bf16 = bf16
+        self.cache_dir = Path(cache_dir)
+
+        model_cfg = cfg.model.copy()
+        model_cfg.setdefault('data_preprocessor', cfg.get('data_preprocessor'))
+        self.model = MODELS.build(model_cfg)
+        self._load(checkpoint)
+        with open(checkpoint, 'rb') as file:
+            weights = hashlib.file_digest(file, 'sha256').hexdigest()
+        self._settings = dict(
+            model=model_cfg, checkpoint=weights, output=output, dtype=dtype, bf16=bf16
+        )
+
+        self.labels, self._datasets, self._paths = {}, {}, {}
+        for split in _LOADERS:
+            self._open(split)
+        self.classes = self._datasets['test'].metainfo.get('classes')
+
+    def _load(self, checkpoint: str) -> None:
+        if self.output == 'backbone':
+            weights = read_backbone(checkpoint)
+            check_backbone(self.model.backbone, weights, checkpoint)
+            # Not strict: old files lack the counters of batch norm.
+            self.model.backbone.load_state_dict(weights, strict=False)
+        else:
+            check_checkpoint(self.model, checkpoint, 'test')
+            self.model.load_state_dict(read_state_dict(checkpoint), strict=False)
+
+    def __call__(self, split: str) -> np.ndarray:
+        """Features of a split.
+
+        Args:
+            split (str): ``train`` or ``test``: the data of ``train_dataloader`` or
+                ``test_dataloader``.
+
+        Returns:
+            np.memmap: Rows (N, D) in the order of the data set, read-only.
+
+        Raises:
+            ValueError: If a feature is not finite.
+        """
+        path, dataset = self._paths[split], self._datasets[split]
+        if not path.is_file():
+            self.cache_dir.mkdir(parents=True, exist_ok=True)
+            loader = evaluation_loader(self.cfg, dataset)
+            print(f'{split}: features of {len(dataset)} images', flush=True)
+            write_rows(path, self._rows(loader), len(dataset), self.dtype)
+        return np.load(path, mmap_mode='r')
+
+    def _open(self, split: str) -> None:
+        dataset_cfg = evaluation_dataset_cfg(self.cfg, split)
+        dataset = DATASETS.build(dataset_cfg)
+        self.labels[split], images = _scan(dataset)
+        settings = dict(self._settings, dataset=dataset_cfg, images=images)
+        text = json.dumps(settings, sort_keys=True, default=str)
+        key = hashlib.sha256(text.encode()).hexdigest()[:20]
+        self._datasets[split] = dataset
+        self._paths[split] = self.cache_dir / f'{split}_{self.output}_{self.dtype}_{key}.npy'
+
+    def _rows(self, loader: DataLoader) -> Iterable[np.ndarray]:
+        device = torch.device(get_device())
+        self.model.to(device)
+        with torch.autocast(device.type, torch.bfloat16, enabled=self.bf16):
+            batches = track_iter_progress((loader, len(loader)))
+            for rows, _ in iterate_outputs(self.model, batches, self.output):
+                yield rows.numpy()
+        print()
+
+
+class LabelledRows(NamedTuple):
+    """Which images of a split have a label.
+
+    Attributes:
+        index (np.ndarray, optional): Their numbers, shape (M,); None if it is all of them.
+        labels (np.ndarray): Their labels, shape (M,), int64.
+    """
+
+    index: Optional[np.ndarray]
+    labels: np.ndarray
+
+    def select(self, rows: np.ndarray) -> np.ndarray:
+        """Rows (M, D) of the images with a label among the rows (N, D) of all."""
+        return rows if self.index is None else rows[self.index]
+
+
+def labelled_rows(labels: list, name: str, at_least: int = 1) -> LabelledRows:
+    """Find the images that have a label, for evaluation.
+
+    Args:
+        labels (list): A class number for each image, None or a negative one without a label.
+        name (str): What the images are, for the message.
+        at_least (int): How many labelled images are needed. Defaults to 1.
+
+    Returns:
+        LabelledRows: Their numbers and labels.
+
+    Raises:
+        ValueError: If there are fewer, or the images have several labels each.
+    """
+    if any(isinstance(label, (list, tuple)) for label in labels):
+        raise ValueError(f'the {name} images have several labels each; this needs one')
+    numbers = np.array([-1 if label is None else int(label) for label in labels])
+    index = np.flatnonzero(numbers >= 0)
+    if len(index) < at_least:
+        raise ValueError(
+            f'{len(index)} of the {len(labels)} {name} images have a label, and {at_least} are '
+            'needed: this compares with labels, and uses no more images as neighbours than there '
+            'are.'
+        )
+    return LabelledRows(None if len(index) == len(labels) else index, numbers[index])
+
+
+def multi_hot(labels: list, num_classes: int, name: str) -> np.ndarray:
+    """Labels of multi-label images as a table.
+
+    Args:
+        labels (list): The class numbers of each image, a list each.
+        num_classes (int): C.
+        name (str): What the images are, for the message.
+
+    Returns:
+        np.ndarray: Shape (N, C), int64, 0 or 1.
+
+    Raises:
+        ValueError: If an image has a single number or nothing for a label.
+    """
+    if not all(isinstance(label, (list, tuple)) for label in labels):
+        raise ValueError(
+            f'the {name} data is not multi-label: use a config whose data set is VOC07, as '
+            'configs/linear/linear_r50_voc07.py'
+        )
+    table = np.zeros((len(labels), num_classes), dtype=np.int64)
+    for row, label in zip(table, labels):
+        row[list(label)] = 1
+    return table
+
+
+def evaluation_dataset_cfg(cfg: Config, split: str) -> dict:
+    """The data of a split as evaluation sees it: with the test pipeline and with labels.
+
+    Args:
+        cfg (Config): A full config.
+        split (str): ``train`` or ``test``.
+
+    Returns:
+        dict: Config of the data set.
+    """
+    dataset = cfg[_LOADERS[split]].dataset.to_dict()
+    dataset['pipeline'] = cfg.test_dataloader.dataset.to_dict()['pipeline']
+    # Off where training reads a folder whose labels it must not see.
+    dataset.pop('with_label', None)
+    return dataset
+
+
+def evaluation_loader(cfg: Config, dataset: Dataset) -> DataLoader:
+    """A loader that gives each image once, in order (on several ranks, dealt out in turn).
+
+    Args:
+        cfg (Config): Its ``test_dataloader`` says batch size and workers.
+        dataset (Dataset): The data.
+
+    Returns:
+        DataLoader: Without persistent workers.
+    """
+    return Runner.build_dataloader(
+        dict(
+            dataset=dataset,
+            batch_size=cfg.test_dataloader.batch_size,
+            num_workers=cfg.test_dataloader.num_workers,
+            sampler=dict(type='DefaultSampler', shuffle=False, round_up=False),
+            collate_fn=dict(type='default_collate'),
+        )
+    )
+
+
+def write_rows(path: Path, batches: Iterable[np.ndarray], count: int, dtype: str) -> None:
+    """Write rows, batch by batch, as one ``.npy`` file that is there whole or not at all.
+
+    Args:
+        path (Path): The file.
+        batches (Iterable): Arrays (B, D).
+        count (int): N, the rows of all batches.
+        dtype (str): Of the rows on disk.
+
+    Raises:
+        ValueError: If a value is not finite in ``dtype``.
+    """
+    part = path.with_suffix(f'.{os.getpid()}.part')
+    try:
+        with open(part, 'wb') as file:
+            for rows in batches:
+                with np.errstate(over='ignore'):
+                    rows = np.ascontiguousarray(rows, dtype=dtype)
+                if not np.isfinite(rows).all():
+                    raise ValueError(
+                        f'features are not finite in {dtype}: '
+                        + ('use float32' if dtype == 'float16' else 'the network diverged')
+                    )
+                if file.tell() == 0:
+                    header = np.lib.format.header_data_from_array_1_0(rows)
+                    header['shape'] = (count, rows.shape[1])
+                    np.lib.format.write_array_header_1_0(file, header)
+                file.write(rows)
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _scan(dataset: Dataset) -> Tuple[List, str]:
+    """Labels of a data set, and a digest of its images that any change of them changes."""
+    labels, digest = [], hashlib.sha256()
+    for i in range(len(dataset)):
+        info = dataset.get_data_info(i)
+        labels.append(info.get('gt_label'))
+        if 'img' in info:
+            digest.update(f'{info["img"].shape}'.encode())
+            digest.update(np.ascontiguousarray(info['img']))
+        else:
+            stat = os.stat(info['img_path'])
+            digest.update(f'{info["img_path"]}\0{stat.st_size}\0{stat.st_mtime_ns}\n'.encode())
+    return labels, digest.hexdigest()

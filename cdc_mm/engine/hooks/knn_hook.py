@@ -1,0 +1,105 @@
+from typing import Tuple
+
+import torch
+from mmengine.dist import all_gather_object
+from mmengine.hooks import Hook
+from mmengine.model import is_model_wrapper
+from mmpretrain.registry import DATASETS, HOOKS
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from cdc_mm.apis.features import evaluation_dataset_cfg, evaluation_loader
+from cdc_mm.apis.outputs import iterate_outputs
+from cdc_mm.evaluation.functional import nearest_neighbors, top_k, vote_accuracy
+
+from .broadcast_bn_hook import broadcast_bn
+
+
+@HOOKS.register_module()
+class KNNHook(Hook):
+    """During pretraining, classify the test images by their nearest training images.
+
+    A weighted kNN on the features, every n epochs and after the last: how good they are, without
+    training a classifier. Labels serve only to measure. The result goes to the log and the visual
+    backends (``knn/top1``). Each rank keeps the features of its share of the training images, so
+    the memory needed is N x D x 4 bytes over all ranks, and the result does not depend on their
+    number.
+
+    Args:
+        interval (int): Epochs between evaluations. Defaults to 10.
+        k (int): Neighbours. Defaults to 200.
+        temperature (float): Of the votes; see :func:`knn_scores`. Defaults to 0.1.
+        output (str): As of :func:`iterate_outputs`. Defaults to ``backbone``.
+    """
+
+    def __init__(
+        self, interval: int = 10, k: int = 200, temperature: float = 0.1, output: str = 'backbone'
+    ) -> None:
+        for name, value in (('interval', interval), ('k', k)):
+            if value < 1:
+                raise ValueError(f'{name} must be at least 1, got {value}')
+        if temperature <= 0:
+            raise ValueError(f'temperature must be above 0, got {temperature}')
+        self.interval = interval
+        self.k = k
+        self.temperature = temperature
+        self.output = output
+
+    def before_run(self, runner) -> None:
+        """Open both data sets.
+
+        Raises:
+            ValueError: If there are fewer than k training images.
+        """
+        self._loaders = []
+        for split in ('train', 'test'):
+            dataset = DATASETS.build(evaluation_dataset_cfg(runner.cfg, split))
+            self._loaders.append(evaluation_loader(runner.cfg, dataset))
+        images = len(self._loaders[0].dataset)
+        if images < self.k:
+            raise ValueError(f'KNNHook has k={self.k}, but there are {images} training images')
+
+    def after_train_epoch(self, runner) -> None:
+        """Evaluate, if it is time."""
+        if not (self.every_n_epochs(runner, self.interval) or self.is_last_train_epoch(runner)):
+            return
+        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        broadcast_bn(model)
+        bank, query = (self._features(model, loader) for loader in self._loaders)
+        accuracy = self._accuracy(*bank, *query, next(model.parameters()).device)
+        runner.visualizer.add_scalars({'knn/top1': accuracy}, step=runner.epoch + 1)
+        runner.logger.info(
+            f'kNN top-1 after epoch {runner.epoch + 1}: {accuracy:.2f} % (k={self.k}, temperature '
+            f'{self.temperature})'
+        )
+
+    def _features(self, model, loader: DataLoader) -> Tuple[Tensor, Tensor]:
+        """Features and labels of this rank's share of the images that have a label."""
+        rows, labels = [], []
+        for batch, samples in iterate_outputs(model, loader, self.output):
+            for row, sample in zip(batch, samples):
+                label = int(sample.gt_label) if 'gt_label' in sample else -1
+                if label >= 0:
+                    rows.append(row)
+                    labels.append(label)
+        return torch.stack(rows), torch.tensor(labels)
+
+    def _accuracy(
+        self,
+        bank: Tensor,
+        bank_labels: Tensor,
+        queries: Tensor,
+        query_labels: Tensor,
+        device: torch.device,
+    ) -> float:
+        queries, query_labels = (
+            torch.cat(all_gather_object(part)) for part in (queries, query_labels)
+        )
+        # The k nearest of all ranks are among the k nearest of each.
+        similarities, indices = nearest_neighbors(queries, bank, min(self.k, len(bank)), device)
+        found = similarities.cpu(), bank_labels[indices.cpu()]
+        similarities, neighbors = (torch.cat(all_gather_object(part), dim=1) for part in found)
+        similarities, neighbors = top_k(similarities, neighbors, self.k)
+        return vote_accuracy(similarities, neighbors, query_labels, [self.temperature])[
+            self.temperature
+        ]

@@ -1,0 +1,119 @@
+#!/usr/bin/env python
+"""VOC07 classification by linear SVMs on the features of a checkpoint."""
+
+import argparse
+import os.path as osp
+
+import mmengine
+import numpy as np
+from mmengine.config import Config, DictAction
+from mmengine.utils import track_iter_progress
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument(
+        'config',
+        help='config file: network and multi-label data, as configs/linear/linear_r50_voc07.py',
+    )
+    parser.add_argument('checkpoint', help='any pretraining checkpoint')
+    parser.add_argument('--cost', type=float, default=0.5, help='C of the SVMs (default: 0.5)')
+    parser.add_argument(
+        '--low-shot', action='store_true', help='also train on few images of each class'
+    )
+    parser.add_argument(
+        '--shots', type=int, nargs='+', default=[1, 2, 4, 8, 16], help='default: 1 2 4 8 16'
+    )
+    parser.add_argument('--draws', type=int, default=5, help='low-shot samples (default: 5)')
+    parser.add_argument('--seed', type=int, default=0, help='of the low-shot samples (default: 0)')
+    parser.add_argument('--out', help='file for the metrics (.json or .yaml)')
+    parser.add_argument('--bf16', action='store_true', help='compute the features in bfloat16')
+    parser.add_argument(
+        '--dtype',
+        choices=['float32', 'float16'],
+        default='float32',
+        help='of the features on disk (default: float32)',
+    )
+    parser.add_argument(
+        '--cache-dir', help='where the features lie (default: work_dirs/<config>/features)'
+    )
+    parser.add_argument(
+        '--trust-checkpoint',
+        action='store_true',
+        help='load checkpoints that can run code; only for files whose maker you trust',
+    )
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action=DictAction,
+        help='override config entries: key=value ..., nested keys with dots, lists as key="[a,b]"',
+    )
+    return parser.parse_args()
+
+
+def evaluate(targets: np.ndarray, scores: np.ndarray) -> dict:
+    """Both metrics in percent, and the average precision of each class."""
+    from cdc_mm.evaluation.functional import class_average_precisions, per_image_average_precision
+
+    precisions = 100 * class_average_precisions(targets, scores)
+    return dict(
+        class_map=float(np.nanmean(precisions)),
+        per_image_ap=100 * per_image_average_precision(targets, scores),
+        class_ap=precisions.tolist(),
+    )
+
+
+def main() -> None:
+    args = parse_args()
+
+    # After parsing, so that --help and mistyped flags answer at once.
+    from cdc_mm import apis
+    from cdc_mm.evaluation.functional import low_shot_rows, svm_scores
+
+    with apis.clear_errors():
+        if args.trust_checkpoint:
+            apis.trust_checkpoints()
+        cfg = Config.fromfile(args.config)
+        cfg.merge_from_dict(args.cfg_options or {})
+        name = osp.splitext(osp.basename(args.config))[0]
+        cache_dir = args.cache_dir or osp.join('work_dirs', name, 'features')
+        extract = apis.FeatureExtractor(
+            cfg, args.checkpoint, 'backbone', args.dtype, args.bf16, cache_dir
+        )
+        num_classes = len(extract.classes)
+        train_targets = apis.multi_hot(extract.labels['train'], num_classes, 'training')
+        test_targets = apis.multi_hot(extract.labels['test'], num_classes, 'test')
+
+    train, test = extract('train'), extract('test')
+    print('linear SVMs of the whole training split', flush=True)
+    full = evaluate(test_targets, svm_scores(train, train_targets, test, args.cost))
+    result = dict(num_samples=len(test), full=full)
+    for name, value in zip(extract.classes, full['class_ap']):
+        print(f'  AP {name:15} {value:5.1f}')
+    rows = {f'all {len(train)} images': [full]}
+    if args.low_shot:
+        rng = np.random.RandomState(args.seed)
+        tasks = [(k, draw) for k in args.shots for draw in range(args.draws)]
+        for k, _ in track_iter_progress(tasks):
+            chosen = low_shot_rows(train_targets, k, rng)
+            scores = svm_scores(train[chosen], train_targets[chosen], test, args.cost)
+            rows.setdefault(f'{k} of each class', []).append(evaluate(test_targets, scores))
+        result['low_shot'] = {k: rows[f'{k} of each class'] for k in args.shots}
+        print()
+    print(
+        f"\n{len(test)} test images, percent. Class mAP (the field's) and AP per image (AdCo's) "
+        f'are different metrics.\n\n{"training images":20}{"class mAP":>16}{"AP per image":>16}'
+    )
+    for name, runs in rows.items():
+        cells = ''
+        for metric in ('class_map', 'per_image_ap'):
+            values = [run[metric] for run in runs]
+            spread = f' +- {np.std(values):.1f}' if len(values) > 1 else ''
+            cells += f'{f"{np.mean(values):.1f}{spread}":>16}'
+        print(f'{name:20}{cells}')
+    if args.out:
+        mmengine.dump(result, args.out)
+
+
+if __name__ == '__main__':
+    main()
