@@ -6,7 +6,6 @@ import os.path as osp
 
 import mmengine
 from mmengine.config import Config, DictAction
-from mmengine.device import get_device
 
 
 def parse_args() -> argparse.Namespace:
@@ -55,6 +54,8 @@ def main() -> None:
     args = parse_args()
 
     # After parsing, so that --help and mistyped flags answer at once.
+    from mmengine.device import get_device
+
     from cdc_mm import apis
     from cdc_mm.evaluation.functional import knn_accuracy
 

@@ -1,6 +1,7 @@
 import hashlib
 import json
 import os
+from copy import deepcopy
 from pathlib import Path
 from typing import Iterable, List, NamedTuple, Optional, Tuple, Union
 
@@ -72,9 +73,8 @@ class FeatureExtractor:
         self.bf16 = bf16
         self.cache_dir = Path(cache_dir)
 
-        model_cfg = cfg.model.copy()
-        model_cfg.setdefault('data_preprocessor', cfg.get('data_preprocessor'))
-        self.model = MODELS.build(model_cfg)
+        model_cfg = {'data_preprocessor': cfg.get('data_preprocessor'), **cfg.model}
+        self.model = MODELS.build(deepcopy(model_cfg))
         self._load(checkpoint)
         with open(checkpoint, 'rb') as file:
             weights = hashlib.file_digest(file, 'sha256').hexdigest()

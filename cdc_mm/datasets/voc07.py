@@ -21,7 +21,7 @@ class VOC07(VOC):
             ``metainfo=dict(classes=...)``.
 
     Raises:
-        FileNotFoundError: If a folder, the list or an annotation is missing; shows what is expected.
+        FileNotFoundError: If a folder, the list or an annotation is missing; says what is needed.
         ValueError: If no image shows any of the classes.
     """
 

@@ -118,7 +118,7 @@ def nearest_neighbors(
 
 
 def top_k(values: Tensor, companions: Tensor, k: int) -> Tuple[Tensor, Tensor]:
-    """The k highest values of each row, highest first, and their companions; all if there are fewer.
+    """The k highest values of each row, highest first, and their companions (all if fewer).
 
     Args:
         values (Tensor): Shape (N, M).
