@@ -101,3 +101,51 @@ def stl10(root: Path) -> Path:
         if split != 'unlabeled':
             rng.randint(1, 11, size=count).astype(np.uint8).tofile(folder / f'{split}_y.bin')
     return root
+
+
+VOC_OBJECTS = {
+    # Image: (class, difficult) of its objects; None is an object without a mark.
+    '000001': [('person', 0), ('dog', 0), ('dog', 0)],
+    '000002': [('dog', 1), ('cat', 0)],
+    '000003': [('person', None)],
+    '000004': [('person', 1)],
+    '000005': [('aeroplane', 0), ('person', 1), ('person', 0)],
+    '000006': [('cat', 0), ('dog', 0)],
+}
+
+
+def voc(root: Path) -> Path:
+    """root/{JPEGImages,Annotations,ImageSets/Main}: three images of trainval, three of test."""
+    rng = np.random.RandomState(0)
+    for folder in ('JPEGImages', 'Annotations', 'ImageSets/Main'):
+        (root / folder).mkdir(parents=True)
+    for name, objects in VOC_OBJECTS.items():
+        pixels = rng.randint(256, size=(50, 60, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(root / 'JPEGImages' / f'{name}.jpg')
+        entries = ''.join(
+            f'<object><name>{label}</name>'
+            + (f'<difficult>{mark}</difficult>' if mark is not None else '')
+            + '<part><name>head</name></part></object>'
+            for label, mark in objects
+        )
+        path = root / 'Annotations' / f'{name}.xml'
+        path.write_text(f'<annotation><filename>{name}.jpg</filename>{entries}</annotation>')
+    for split, names in (('trainval', '123'), ('test', '456')):
+        lines = '\n'.join(f'00000{name}' for name in names)
+        (root / 'ImageSets/Main' / f'{split}.txt').write_text(lines + '\n')
+    return root
+
+
+def places205(root: Path) -> Path:
+    """root/trainvalsplit_places205/{train,val}_places205.csv and the images of the archive."""
+    rng = np.random.RandomState(0)
+    (root / 'trainvalsplit_places205').mkdir(parents=True)
+    for split in ('train', 'val'):
+        lines = []
+        for i, (name, label) in enumerate((('a/abbey', 0), ('y/yard', 204))):
+            path = root / 'data/vision/torralba/deeplearning/images256' / name / f'{split}_{i}.jpg'
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(rng.randint(256, size=(256, 256, 3), dtype=np.uint8)).save(path)
+            lines.append(f'{name}/{path.name} {label}\n')
+        (root / f'trainvalsplit_places205/{split}_places205.csv').write_text(''.join(lines))
+    return root

@@ -30,7 +30,9 @@ def use_generated_data(cfg, monkeypatch):
         ImageFolder=generated.image_folder,
         ImageNet=generated.imagenet,
         ImageNetSubset=generated.imagenet,
+        Places205Split=generated.places205,
         STL10=generated.stl10,
+        VOC07=generated.voc,
     )[kind]
     changed = dict(data_root=str(make(Path('data'))))
     if kind == 'ImageNetSubset':
@@ -47,10 +49,14 @@ def shrink(cfg):
     backbone = cfg.model.backbone
     if backbone.type == 'SmallConvNet':
         backbone.channels = [4 for _ in backbone.channels]
-        cfg.model.neck.in_channels = 4
+        width = 4
     else:
         backbone.stem_channels = backbone.base_channels = 4
-        cfg.model.neck.in_channels //= 16
+        width = 32 * (4 if backbone.depth == 50 else 1)
+    if cfg.model.type == 'ImageClassifier':
+        cfg.model.head.in_channels = width
+        return
+    cfg.model.neck.in_channels = width
     cfg.model.neck.hid_channels = 16
     if cfg.model.type == 'CDCMoCoV3':
         cfg.model.predictor.hid_channels = 16
@@ -78,7 +84,8 @@ def test_trains_two_iterations(path, tmp_path, monkeypatch):
     cfg.default_hooks.logger.update(interval=1)
     for field in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
         cfg[field].update(batch_size=4, num_workers=0)
-    if cfg.load_from:
+    linear = cfg.model.type == 'ImageClassifier'
+    if cfg.load_from or linear:
         cfg.load_from = 'pretrained.pth'
         init_default_scope('mmpretrain')
         torch.save(MODELS.build(cfg.model).state_dict(), cfg.load_from)
@@ -88,6 +95,17 @@ def test_trains_two_iterations(path, tmp_path, monkeypatch):
     runner.train()
 
     scalars = runner.message_hub.log_scalars
+    if linear:
+        values, _ = scalars['train/loss'].data
+        assert len(values) == 2 and all(math.isfinite(value) for value in values)
+        metric = 'voc07/class_map' if cfg.model.head.num_classes == 20 else 'accuracy/top1'
+        assert 0 <= scalars[f'val/{metric}'].current() <= 100
+        before, after = (apis.read_state_dict(name) for name in (cfg.load_from, 'work/iter_2.pth'))
+        assert all(
+            torch.equal(value, before[name]) == name.startswith('backbone.')
+            for name, value in after.items()
+        )
+        return
     names = ['loss']
     hooks = {hook.type: hook for hook in cfg.get('custom_hooks', [])}
     fine_tunes = 'SelfLabelHook' in hooks and hooks['SelfLabelHook'].get('finetune')
@@ -146,3 +164,36 @@ def test_configs_state_the_papers_values():
         assert subset.optim_wrapper == imagenet.optim_wrapper
         assert (subset.train_cfg.max_epochs, subset.train_dataloader.batch_size) == (400, 256)
         assert subset.model.backbone.frozen_stages == 4
+
+
+def test_linear_configs_state_the_protocols_values():
+    """MoCo, MoCo v3 and AdCo; the ablation's probe."""
+    cfgs = {
+        name: Config.fromfile(ROOT / f'configs/linear/linear_{name}.py')
+        for name in (
+            'r50_imagenet_moco', 'r50_imagenet_mocov3', 'r50_imagenet_adco', 'r50_places205',
+            'r50_voc07', 'r18_cifar10', 'r18_cifar10_folder', 'digits',
+        )
+    }  # fmt: skip
+    for name, lr, epochs, batch_size in (
+        ('r50_imagenet_moco', 30, 100, 32),
+        ('r50_imagenet_mocov3', 0.4, 90, 128),
+        ('r50_imagenet_adco', 10, 100, 32),
+        ('r50_places205', 5, 100, 32),
+        ('r50_voc07', 0.05, 100, 16),
+        ('r18_cifar10', 30, 100, 512),
+        ('r18_cifar10_folder', 30, 100, 512),
+        ('digits', 30, 100, 128),
+    ):
+        cfg = cfgs[name]
+        assert cfg.optim_wrapper.optimizer == dict(
+            type='SGD', lr=lr, momentum=0.9, weight_decay=0.0
+        )
+        assert cfg.train_cfg.max_epochs == epochs
+        assert cfg.train_dataloader.batch_size == batch_size
+        assert cfg.model.backbone.frozen_stages == 4
+    schedules = {name: cfg.param_scheduler for name, cfg in cfgs.items()}
+    assert schedules['r50_imagenet_moco'][0].milestones == [60, 80]
+    assert schedules['r50_imagenet_adco'][0].eta_min == 0.01
+    for name in ('r50_places205', 'r50_voc07'):
+        assert schedules[name][0].type == 'CosineAnnealingLR' and schedules[name][0].T_max == 12

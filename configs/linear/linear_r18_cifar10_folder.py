@@ -13,7 +13,7 @@ test_pipeline = [dict(type='LoadImageFromFile'), dict(type='PackInputs')]
 train_dataloader = dict(
     dataset=dict(
         _delete_=True,
-        type='CustomDataset',
+        type='ImageFolder',
         data_root=data_root,
         data_prefix='train',
         pipeline=train_pipeline,
@@ -22,7 +22,7 @@ train_dataloader = dict(
 val_dataloader = dict(
     dataset=dict(
         _delete_=True,
-        type='CustomDataset',
+        type='ImageFolder',
         data_root=data_root,
         data_prefix='test',
         pipeline=test_pipeline,
