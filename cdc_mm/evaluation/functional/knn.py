@@ -162,6 +162,7 @@ def _unit_chunks(
     rows: Union[np.ndarray, Tensor], size: int, device: Union[str, torch.device]
 ) -> Iterator[Tuple[int, Tensor]]:
     for start in range(0, len(rows), size):
-        # A copy, since a memory map is read-only, and float32, since it may be float16.
-        chunk = torch.as_tensor(np.array(rows[start : start + size], dtype=np.float32))
-        yield start, F.normalize(chunk.to(device), dim=1)
+        chunk = rows[start : start + size]
+        if isinstance(chunk, np.ndarray):
+            chunk = torch.from_numpy(np.array(chunk))  # a copy: a memory map is read-only
+        yield start, F.normalize(chunk.to(device).float(), dim=1)

@@ -1,0 +1,88 @@
+from types import SimpleNamespace
+
+import pytest
+import torch
+from helpers import ROOT, run_ranks
+from mmengine.config import Config
+from mmpretrain.registry import HOOKS, MODELS
+
+import cdc_mm.apis as apis
+from cdc_mm.evaluation.functional import knn_accuracy
+
+
+def make_runner():
+    cfg = Config.fromfile(ROOT / 'configs/cdc_digits.py')
+    cfg.model.backbone.channels = [4, 4, 8, 8]
+    cfg.model.neck.in_channels = 8
+    cfg.train_dataloader.dataset.indices = 200
+    cfg.test_dataloader.dataset.indices = 100
+    torch.manual_seed(0)
+    network = MODELS.build({'data_preprocessor': cfg.data_preprocessor, **cfg.model})
+    scalars, lines = [], []
+    runner = SimpleNamespace(
+        cfg=cfg,
+        model=network,
+        epoch=0,
+        max_epochs=5,
+        visualizer=SimpleNamespace(add_scalars=lambda values, step: scalars.append((step, values))),
+        logger=SimpleNamespace(info=lines.append),
+        scalars=scalars,
+        lines=lines,
+    )
+    return runner
+
+
+def evaluate(runner, **kwargs):
+    hook = HOOKS.build(dict(type='KNNHook', **{'k': 20, 'interval': 1, **kwargs}))
+    hook.before_run(runner)
+    hook.after_train_epoch(runner)
+    return runner.scalars[-1][1]['knn/top1']
+
+
+@pytest.mark.parametrize('output', ['backbone', 'z'])
+def test_equals_the_features_of_both_splits(output, tmp_path):
+    runner = make_runner()
+    runner.model.train()
+    accuracy = evaluate(runner, output=output)
+    assert runner.model.training
+    assert runner.lines == [f'kNN top-1 after epoch 1: {accuracy:.2f} % (k=20, temperature 0.1)']
+    torch.save(runner.model.state_dict(), tmp_path / 'x.pth')
+    extract = apis.FeatureExtractor(runner.cfg, str(tmp_path / 'x.pth'), output, cache_dir=tmp_path)
+    expected = knn_accuracy(
+        extract('test'), extract.labels['test'], extract('train'), extract.labels['train'], 20
+    )
+    assert accuracy == pytest.approx(expected[0.1])
+    assert 15 < accuracy < 100
+
+
+def test_runs_every_n_epochs_and_after_the_last():
+    runner = make_runner()
+    hook = HOOKS.build(dict(type='KNNHook', interval=2, k=20))
+    hook.before_run(runner)
+    for runner.epoch in range(5):
+        hook.after_train_epoch(runner)
+    assert [step for step, _ in runner.scalars] == [2, 4, 5]
+
+
+def _evaluate_rank(rank, world_size):
+    runner = make_runner()
+    if rank:  # statistics of another rank, as without synchronised batch norm
+        for layer in runner.model.backbone.layers:
+            layer.bn.running_mean.fill_(3.0)
+    return evaluate(runner)
+
+
+def test_two_ranks_equal_one_process():
+    accuracy = evaluate(make_runner())
+    assert run_ranks(2, _evaluate_rank) == [pytest.approx(accuracy)] * 2
+
+
+def test_refuses_more_neighbours_than_images():
+    with pytest.raises(ValueError, match='k=201, but there are 200 training images'):
+        evaluate(make_runner(), k=201)
+
+
+@pytest.mark.parametrize('name', ['interval', 'k', 'temperature'])
+def test_refuses_bad_settings(name):
+    with pytest.raises(ValueError, match=name):
+        HOOKS.build(dict(type='KNNHook', **{name: 0}))
