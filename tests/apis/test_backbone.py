@@ -1,9 +1,11 @@
 import logging
 from types import SimpleNamespace
+from unittest.mock import Mock
 
 import pytest
 import torch
 import torchvision
+from mmengine.runner import BaseLoop
 from mmpretrain.registry import HOOKS, MODELS
 
 from cdc_mm.apis import check_backbone, read_backbone
@@ -112,7 +114,11 @@ class TestPretrainedBackboneHook:
         model = torch.nn.Module()
         model.backbone = MODELS.build(dict(type='ResNet', depth=18))
         return SimpleNamespace(
-            model=model, _load_from=load_from, _resume=resume, logger=logging.getLogger('test')
+            model=model,
+            _load_from=load_from,
+            _resume=resume,
+            _train_loop=Mock(spec=BaseLoop),
+            logger=logging.getLogger('test'),
         )
 
     def build(self, **kwargs):
@@ -135,6 +141,13 @@ class TestPretrainedBackboneHook:
         hook.check(runner)
         hook.after_load_checkpoint(runner, checkpoint)
         assert checkpoint['meta'] == dict(epoch=1)
+
+    def test_does_not_touch_a_checkpoint_to_be_tested(self, save):
+        checkpoint = dict(state_dict={'a': torch.ones(1)})
+        runner = self.runner('x.pth')
+        runner._train_loop = dict(max_epochs=1)  # not built
+        self.build().after_load_checkpoint(runner, checkpoint)
+        assert list(checkpoint['state_dict']) == ['a']
 
     def test_refuses_to_start_without_weights(self, resnet, save):
         with pytest.raises(ValueError, match='load_from=FILE'):

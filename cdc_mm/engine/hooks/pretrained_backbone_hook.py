@@ -1,5 +1,6 @@
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
+from mmengine.runner import BaseLoop
 from mmpretrain.registry import HOOKS
 
 from cdc_mm.apis.backbone import check_backbone, pick_backbone, read_backbone
@@ -12,7 +13,7 @@ class PretrainedBackboneHook(Hook):
     For training on top of a pretrained backbone. mmengine alone would match weights by their full
     names, load nothing from a foreign file and go on with random ones. Here the layouts of
     :func:`cdc_mm.apis.read_backbone` are understood, heads are left out, and a file that fills less
-    than the whole backbone is refused. Resuming is not touched.
+    than the whole backbone is refused. Resuming and testing are not touched.
 
     Args:
         momentum (bool): Whether to take the momentum encoder of this project's checkpoints.
@@ -43,7 +44,8 @@ class PretrainedBackboneHook(Hook):
 
     def after_load_checkpoint(self, runner, checkpoint: dict) -> None:
         """Leave only the backbone in the checkpoint, under the names of the model."""
-        if runner._resume:
+        # A test has no training loop and wants the whole checkpoint.
+        if runner._resume or not isinstance(runner._train_loop, BaseLoop):
             return
         filename = runner._load_from
         state = checkpoint.get('state_dict', checkpoint)
