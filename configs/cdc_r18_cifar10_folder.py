@@ -4,7 +4,8 @@ _base_ = 'cdc_r18_cifar10.py'
 
 data_root = 'data/cifar10_folder'
 
-pipeline = [dict(type='LoadImageFromFile'), dict(type='PackInputs')]
+train_pipeline = [dict(type='LoadImage', on_error='skip'), dict(type='PackInputs')]
+test_pipeline = [dict(type='LoadImage', on_error='blank'), dict(type='PackInputs')]
 train_dataloader = dict(
     dataset=dict(
         _delete_=True,
@@ -12,7 +13,7 @@ train_dataloader = dict(
         data_root=data_root,
         data_prefix='train',
         with_label=False,
-        pipeline=pipeline,
+        pipeline=train_pipeline,
     )
 )
 val_dataloader = dict(
@@ -21,8 +22,8 @@ val_dataloader = dict(
         type='ImageFolder',
         data_root=data_root,
         data_prefix='test',
-        pipeline=pipeline,
+        pipeline=test_pipeline,
     )
 )
 test_dataloader = val_dataloader
-data_preprocessor = dict(to_rgb=True)  # LoadImageFromFile gives BGR
+data_preprocessor = dict(to_rgb=True)  # LoadImage gives BGR

@@ -149,3 +149,13 @@ def places205(root: Path) -> Path:
             lines.append(f'{name}/{path.name} {label}\n')
         (root / f'trainvalsplit_places205/{split}_places205.csv').write_text(''.join(lines))
     return root
+
+
+def faulty_files(folder: Path) -> None:
+    """folder/{empty,text,cut}.jpg, which no decoder can read."""
+    (folder / 'empty.jpg').touch()
+    (folder / 'text.jpg').write_text('not an image')
+    Image.new('RGB', (32, 32), 'red').save(folder / 'whole.jpg')
+    content = (folder / 'whole.jpg').read_bytes()
+    (folder / 'cut.jpg').write_bytes(content[: len(content) // 2])
+    (folder / 'whole.jpg').unlink()

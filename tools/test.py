@@ -118,7 +118,8 @@ def main() -> None:
     if args.out and args.out_item != 'metrics':
         dump = DumpClusters if args.out.endswith('.csv') else DumpResults
         runner.test_evaluator.metrics.append(dump(out_file_path=args.out))
-    metrics = runner.test()
+    with apis.clear_run_errors():
+        metrics = runner.test()
     if args.out and args.out_item == 'metrics':
         mmengine.dump(metrics, args.out)
 

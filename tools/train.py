@@ -87,7 +87,8 @@ def main() -> None:
         )
         runner = apis.build_runner(cfg)
         apis.prepare_training(runner)
-    runner.train()
+    with apis.clear_run_errors():
+        runner.train()
 
 
 if __name__ == '__main__':

@@ -7,6 +7,7 @@ from .results import collect_results, find_paper_figures, results_table, write_r
 from .runner import (
     build_runner,
     clear_errors,
+    clear_run_errors,
     init_cpu_distribution,
     prepare_test,
     prepare_training,
@@ -21,6 +22,7 @@ __all__ = [
     'check_backbone',
     'check_checkpoint',
     'clear_errors',
+    'clear_run_errors',
     'collect_outputs',
     'collect_results',
     'find_paper_figures',

@@ -1,6 +1,6 @@
 import os
 from contextlib import contextmanager
-from typing import Iterator
+from typing import Iterator, Optional
 
 import torch
 from mmengine.config import Config
@@ -10,6 +10,7 @@ from mmengine.runner import Runner, find_latest_checkpoint
 from torch import nn
 
 from cdc_mm.engine import hooks
+from cdc_mm.errors import RunError
 
 from .checkpoint import check_checkpoint
 
@@ -34,10 +35,49 @@ def clear_errors() -> Iterator[None]:
                 f'{error.filename} does not exist. Put the data there or point data_root of the '
                 'dataset (or the path you gave) to where it is.'
             )
-        raise SystemExit(
-            f'error: {message or type(error).__name__}\n'
-            '(CDC_MM_TRACEBACK=1 shows where it was raised.)'
-        ) from error
+        raise _one_line(message or type(error).__name__) from error
+
+
+@contextmanager
+def clear_run_errors() -> Iterator[None]:
+    """End the program with one line for what stops a running job and its user can mend.
+
+    Wraps the work itself: bad data, a data worker that died, a full disk. Anything else is a
+    mistake in the code and keeps its traceback; ``CDC_MM_TRACEBACK=1`` shows the others' too.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        message = _reason(str(error), isinstance(error, RunError))
+        if message is None or os.environ.get('CDC_MM_TRACEBACK'):
+            raise
+        raise _one_line(message) from error
+
+
+def _reason(text: str, known: bool) -> Optional[str]:
+    if known:
+        # From a data worker, torch hands on the whole traceback as text.
+        return text.rsplit(f'{RunError.__name__}: ', 1)[-1].strip()
+    if 'DataLoader worker (pid' in text:
+        return (
+            f'{text.strip()} The system kills workers when memory runs out: lower num_workers, '
+            'batch_size or the size of the images.'
+        )
+    if 'DataLoader timed out' in text:
+        return (
+            f'{text.strip()}: a data worker hangs or the data are too slow. Raise the timeout of '
+            'the dataloader if they are.'
+        )
+    if 'stack expects each tensor to be equal size' in text:
+        return (
+            'the images of a batch differ in size: add a transform that resizes or crops them to '
+            'the pipeline of the dataset.'
+        )
+    return None
+
+
+def _one_line(message: str) -> SystemExit:
+    return SystemExit(f'error: {message}\n(CDC_MM_TRACEBACK=1 shows where it was raised.)')
 
 
 def set_dataloader_defaults(

@@ -4,6 +4,7 @@ from .image_folder import ImageFolder
 from .imagenet_subset import ImageNetSubset
 from .places205_split import Places205Split
 from .stl10 import STL10
+from .transforms import LoadImage
 from .voc07 import VOC07
 
 __all__ = [
@@ -13,5 +14,6 @@ __all__ = [
     'Digits',
     'ImageFolder',
     'ImageNetSubset',
+    'LoadImage',
     'Places205Split',
 ]

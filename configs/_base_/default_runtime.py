@@ -13,6 +13,7 @@ default_hooks = dict(
     # All ranks validate with the statistics that rank 0 saves.
     broadcast_bn=dict(type='BroadcastBNHook'),
     contact_sheet=dict(type='ContactSheetHook'),
+    faulty_images=dict(type='FaultyImagesHook'),
 )
 
 env_cfg = dict(

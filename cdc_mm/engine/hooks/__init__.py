@@ -1,5 +1,6 @@
 from .broadcast_bn_hook import BroadcastBNHook
 from .contact_sheet_hook import ContactSheetHook
+from .faulty_images_hook import FaultyImagesHook
 from .frozen_backbone_check_hook import FrozenBackboneCheckHook
 from .knn_hook import KNNHook
 from .pretrained_backbone_hook import PretrainedBackboneHook
@@ -9,6 +10,7 @@ from .self_label_hook import SelfLabelHook
 __all__ = [
     'BroadcastBNHook',
     'ContactSheetHook',
+    'FaultyImagesHook',
     'FrozenBackboneCheckHook',
     'KNNHook',
     'PretrainedBackboneHook',

@@ -10,6 +10,7 @@ from mmengine.model import is_model_wrapper
 from mmengine.runner import BaseLoop
 from mmpretrain.registry import HOOKS
 
+from cdc_mm.datasets.transforms import is_blank
 from cdc_mm.visualization import draw_contact_sheet
 
 
@@ -48,6 +49,8 @@ class ContactSheetHook(Hook):
     def after_val_iter(self, runner, batch_idx, data_batch=None, outputs=None) -> None:
         """Keep the images that belong on the sheet."""
         for image, sample in zip(data_batch['inputs'], outputs, strict=True):
+            if is_blank(sample):
+                continue
             cluster, confidence = int(sample.pred_label), float(sample.pred_score.max())
             self._sizes[cluster] += 1
             heap = self._best[cluster]

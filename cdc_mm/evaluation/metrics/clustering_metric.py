@@ -5,6 +5,9 @@ from mmengine.evaluator import BaseMetric
 from mmengine.logging import MMLogger
 from mmpretrain.registry import METRICS
 
+from cdc_mm.datasets.transforms import is_blank
+from cdc_mm.errors import RunError
+
 from ..functional import label_metrics, size_metrics
 
 
@@ -27,6 +30,9 @@ class ClusteringMetric(BaseMetric):
     def process(self, data_batch: Sequence[dict], data_samples: Sequence[dict]) -> None:
         """Keep the cluster, the confidence and, if there is one, the label of each sample."""
         for sample in data_samples:
+            if is_blank(sample):
+                self.results.append(None)
+                continue
             score = sample['pred_score']
             label = int(sample['gt_label']) if 'gt_label' in sample else None
             self.results.append((int(sample['pred_label']), float(score.max()), len(score), label))
@@ -35,13 +41,22 @@ class ClusteringMetric(BaseMetric):
         """Compute the metrics of all samples.
 
         Args:
-            results (list): (cluster, confidence, K, label or None) of each sample.
+            results (list): (cluster, confidence, K, label or None) of each sample; None for an
+                image that could not be read.
 
         Returns:
             dict: See :func:`label_metrics` and :func:`size_metrics`; and ``num_samples`` and
             ``mean_confidence`` (percent).
         """
-        clusters, confidences, ks, labels = zip(*results)
+        read = [result for result in results if result is not None]
+        if len(read) < len(results):
+            MMLogger.get_current_instance().warning(
+                f'{len(results) - len(read)} of {len(results)} images could not be read and are '
+                'left out of the metrics.'
+            )
+        if not read:
+            raise RunError('no image of the evaluation data could be read')
+        clusters, confidences, ks, labels = zip(*read)
         clusters, num_clusters = np.array(clusters), ks[0]
         metrics = {}
         if None in labels:
@@ -51,6 +66,6 @@ class ClusteringMetric(BaseMetric):
             )
         else:
             metrics.update(label_metrics(np.array(labels), clusters, num_clusters))
-        metrics.update(num_samples=len(results), mean_confidence=float(100 * np.mean(confidences)))
+        metrics.update(num_samples=len(read), mean_confidence=float(100 * np.mean(confidences)))
         metrics.update(size_metrics(clusters, num_clusters))
         return metrics

@@ -1,0 +1,46 @@
+import os
+from typing import List
+
+from mmengine.logging import MMLogger
+
+
+def list_files(root: str) -> List[str]:
+    """Paths of all regular files below a local folder, relative to it and sorted.
+
+    Links to folders are followed, but no folder is entered from within itself, so that loops end.
+    Folders that cannot be opened are left out with a warning; so are broken links, pipes and
+    devices, silently.
+
+    Args:
+        root (str): An existing folder.
+
+    Returns:
+        list[str]: Names that are not valid UTF-8 hold surrogates, as everywhere in Python.
+    """
+    files, unreadable = [], []
+    # Folders still to visit: path relative to root, and the real paths of it and those above it.
+    todo = [('', frozenset([os.path.realpath(root)]))]
+    while todo:
+        folder, above = todo.pop()
+        try:
+            entries = list(os.scandir(os.path.join(root, folder)))
+        except OSError as error:
+            unreadable.append(f'{error.filename}: {error.strerror}')
+            continue
+        for entry in entries:
+            path = os.path.join(folder, entry.name)
+            try:
+                if entry.is_file():
+                    files.append(path)
+                elif entry.is_dir():
+                    real = os.path.realpath(entry.path)
+                    if real not in above:
+                        todo.append((path, above | {real}))
+            except OSError as error:
+                unreadable.append(f'{error.filename}: {error.strerror}')
+    if unreadable:
+        MMLogger.get_current_instance().warning(
+            f'{len(unreadable)} entries of {root} could not be opened and are left out, such as '
+            f'{unreadable[0]}'
+        )
+    return sorted(files)
