@@ -1,12 +1,17 @@
+import logging
 import os
-import pickle
+import zipfile
 from collections import OrderedDict
 from pathlib import Path
-from typing import Dict, List
+from typing import Dict, List, Optional
 
 import torch
-from mmengine.logging import MMLogger
+from mmengine.logging import MMLogger, print_log
 from torch import nn
+
+
+class DamagedCheckpointError(ValueError):
+    """A checkpoint that cannot be read."""
 
 
 def trust_checkpoints() -> None:
@@ -27,24 +32,63 @@ def read_state_dict(filename: str) -> 'OrderedDict[str, torch.Tensor]':
         FileNotFoundError: If there is no such file.
         ValueError: If the file is damaged, holds more than plain data, or holds no weights.
     """
-    if not Path(filename).is_file():
-        raise FileNotFoundError(f'there is no checkpoint {filename}')
-    try:
-        checkpoint = torch.load(filename, map_location='cpu')
-    except pickle.UnpicklingError as error:
-        if 'Weights only load failed' not in str(error):
-            raise ValueError(f'{filename} is damaged or no checkpoint: {error}') from error
-        raise ValueError(
-            f'{filename} holds Python objects besides weights; loading them could run any code. '
-            'If you trust whoever made the file, add --trust-checkpoint.'
-        ) from error
-    except (EOFError, RuntimeError) as error:
-        raise ValueError(f'{filename} is damaged or no checkpoint: {error}') from error
-    state = checkpoint.get('state_dict', checkpoint) if isinstance(checkpoint, dict) else {}
+    checkpoint = _load(filename)
+    state = checkpoint.get('state_dict', checkpoint)
+    state = state if isinstance(state, dict) else {}
     state = _unwrap({k: v for k, v in state.items() if torch.is_tensor(v)})
     if not state:
         raise ValueError(f'{filename} holds no weights')
     return state
+
+
+def find_resumable(work_dir: str) -> Optional[str]:
+    """Find the checkpoint of a work dir that has trained longest and can be read.
+
+    A damaged one, say cut off by a full disk, is passed over with a warning. mmengine takes the
+    one that was written last and fails if it is damaged.
+
+    Args:
+        work_dir (str): The folder of the run that is to go on.
+
+    Returns:
+        str | None: The checkpoint; None if there is none.
+
+    Raises:
+        ValueError: If there are checkpoints, but all are damaged, or if the one to resume from
+            holds more than plain data.
+    """
+    folders = {Path(work_dir)}
+    pointer = Path(work_dir) / 'last_checkpoint'
+    if pointer.is_file():  # mmengine's note of the latest, which may lie in another folder
+        folders.add(Path(pointer.read_text(errors='replace').strip()).parent)
+    damaged, found = [], []
+    for path in sorted(path for folder in folders for path in folder.glob('*.pth')):
+        try:
+            progress = _load(str(path), mmap=True).get('meta', {}).get('iter')
+        except DamagedCheckpointError as error:
+            damaged.append(str(error))
+        else:
+            if progress is not None:
+                found.append((progress, path.stat().st_mtime_ns, str(path)))
+    for _, _, path in sorted(found, reverse=True):
+        try:
+            read_state_dict(path)
+        except DamagedCheckpointError as error:
+            damaged.append(str(error))
+        else:
+            for reason in damaged:
+                print_log(f'Passed over: {reason}', 'current', logging.WARNING)
+            print_log(f'Resuming from {path}.', 'current')
+            return path
+    if damaged:
+        raise ValueError(f'no checkpoint of {work_dir} can be resumed from: {"; ".join(damaged)}')
+    return None
+
+
+def read_seed(filename: str) -> Optional[int]:
+    """The random seed of the run that wrote a checkpoint, if it is known."""
+    meta = _load(filename, mmap=True).get('meta')
+    return meta.get('seed') if isinstance(meta, dict) else None
 
 
 def check_checkpoint(model: nn.Module, filename: str, purpose: str) -> None:
@@ -89,6 +133,39 @@ def check_checkpoint(model: nn.Module, filename: str, purpose: str) -> None:
     MMLogger.get_current_instance().info(
         f'{filename} fills {len(wanted) - len(missing)} of {len(wanted)} weights.'
     )
+
+
+def _load(filename: str, mmap: bool = False) -> dict:
+    """The content of a checkpoint; with ``mmap`` tensors are not read, nor are they checked."""
+    if not Path(filename).is_file():
+        raise FileNotFoundError(f'there is no checkpoint {filename}')
+    try:
+        is_zip = zipfile.is_zipfile(filename)  # what torch.save has written since 2020
+        if is_zip:
+            _check_sums(filename, 'data.pkl' if mmap else '')
+        checkpoint = torch.load(filename, map_location='cpu', mmap=mmap and is_zip)
+    except Exception as error:  # damaged files make unpickling raise anything
+        if 'Weights only load failed' not in str(error):
+            reason = str(error).strip().split('\n')[0] or type(error).__name__
+            raise DamagedCheckpointError(
+                f'{filename} is damaged or no checkpoint: {reason}'
+            ) from error
+        raise ValueError(
+            f'{filename} holds Python objects besides weights; loading them could run any code. '
+            'If you trust whoever made the file, add --trust-checkpoint.'
+        ) from error
+    return checkpoint if isinstance(checkpoint, dict) else {}
+
+
+def _check_sums(filename: str, suffix: str) -> None:
+    """Compare the parts of a zip file whose names end with ``suffix`` with their checksums."""
+    with zipfile.ZipFile(filename) as archive:
+        for part in archive.infolist():
+            # torch does not look at the sums, and can be told not to write them.
+            if part.CRC and part.filename.endswith(suffix):
+                with archive.open(part) as file:
+                    while file.read(1 << 20):
+                        pass
 
 
 def _unwrap(state: Dict[str, torch.Tensor]) -> 'OrderedDict[str, torch.Tensor]':

@@ -1,4 +1,5 @@
 import os
+import tempfile
 from contextlib import contextmanager
 from typing import Iterator, Optional
 
@@ -6,13 +7,13 @@ import torch
 from mmengine.config import Config
 from mmengine.model import revert_sync_batchnorm
 from mmengine.registry import RUNNERS
-from mmengine.runner import Runner, find_latest_checkpoint
+from mmengine.runner import Runner
 from torch import nn
 
 from cdc_mm.engine import hooks
 from cdc_mm.errors import RunError
 
-from .checkpoint import check_checkpoint
+from .checkpoint import check_checkpoint, find_resumable, read_seed
 
 _LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
 
@@ -127,18 +128,42 @@ def build_runner(cfg: Config) -> Runner:
     """Build the runner of a config. Without CUDA, SyncBN becomes the batch norm of each process.
 
     Args:
-        cfg (Config): A full config.
+        cfg (Config): A full config. With ``resume`` it gets the checkpoint to go on from as
+            ``load_from`` and the seed of that run.
 
     Returns:
         Runner: mmengine's, or the config's ``runner_type``.
+
+    Raises:
+        ValueError: If the work dir cannot be written to or no checkpoint of it can be read.
     """
+    _check_work_dir(cfg.work_dir)
     init_cpu_distribution(cfg)
+    if cfg.get('resume') and cfg.get('load_from') is None:
+        cfg.load_from = find_resumable(cfg.work_dir)
+    if cfg.get('resume') and cfg.get('load_from') is not None and '://' not in cfg.load_from:
+        # The data are shuffled by the seed of the runner, not by that of the checkpoint.
+        seed = read_seed(cfg.load_from)
+        if seed is not None:
+            cfg.setdefault('randomness', {}).seed = seed
     runner = Runner.from_cfg(cfg) if 'runner_type' not in cfg else RUNNERS.build(cfg)
     synced = any(isinstance(m, nn.SyncBatchNorm) for m in runner.model.modules())
     if synced and not torch.cuda.is_available():
         runner.model = revert_sync_batchnorm(runner.model)
         runner.logger.warning('SyncBN needs CUDA: here every process has its own batch norm.')
     return runner
+
+
+def _check_work_dir(path: str) -> None:
+    try:
+        os.makedirs(path, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path):
+            pass
+    except OSError as error:
+        raise ValueError(
+            f'the work dir {path} cannot be written to: {error.strerror}. Choose another with '
+            '--work-dir.'
+        ) from error
 
 
 def prepare_training(runner: Runner) -> None:
@@ -170,8 +195,6 @@ def prepare_training(runner: Runner) -> None:
             hook.check(runner)
             return
     checkpoint = runner._load_from
-    if runner._resume and checkpoint is None:
-        checkpoint = find_latest_checkpoint(runner.work_dir)
     if checkpoint is not None:
         check_checkpoint(runner.model, checkpoint, 'resume' if runner._resume else 'init')
 

@@ -1,11 +1,18 @@
+import io
 import os
 import pickle
+import re
+import tempfile
+from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch import nn
 
 from cdc_mm.apis import check_checkpoint, read_state_dict, trust_checkpoints
+from cdc_mm.apis.checkpoint import find_resumable, read_seed
 
 
 class Net(nn.Module):
@@ -109,3 +116,102 @@ def test_init_wants_at_least_one_weight(save):
 
 def test_addresses_are_left_to_mmengine():
     check_checkpoint(Net(), 'https://example.org/x.pth', 'test')
+
+
+MARK = torch.tensor([1.23456]).numpy().tobytes()
+
+
+def write_run(folder, iters=(11, 22, 33), seed=5):
+    """Checkpoints of a run, each slightly newer than the one before."""
+    for i, iteration in enumerate(iters):
+        path = folder / f'epoch_{i + 1}.pth'
+        state = dict(Net().state_dict(), queue=torch.full((3,), 1.23456))
+        content = dict(state_dict=state, meta=dict(iter=iteration, seed=seed))
+        torch.save(content, path)
+        os.utime(path, (i, i))
+    (folder / 'last_checkpoint').write_text(str(path))
+
+
+def damage(path, how):
+    content = path.read_bytes()
+    if how == 'empty':
+        content = b''
+    elif how == 'cut':
+        content = content[: len(content) // 2]
+    else:  # one bit of a weight
+        position = content.index(MARK) if how == 'flip' else content.index(b'data.pkl') + 60
+        content = content[:position] + bytes([content[position] ^ 1]) + content[position + 1 :]
+    path.write_bytes(content)
+
+
+class TestFindResumable:
+    def test_takes_the_one_that_trained_longest(self, tmp_path):
+        assert find_resumable(str(tmp_path)) is None
+        write_run(tmp_path, iters=(11, 33, 22))
+        assert find_resumable(str(tmp_path)) == str(tmp_path / 'epoch_2.pth')
+        assert read_seed(str(tmp_path / 'epoch_2.pth')) == 5
+
+    def test_looks_where_the_checkpoints_are(self, tmp_path):
+        (tmp_path / 'elsewhere').mkdir()
+        write_run(tmp_path / 'elsewhere')
+        (tmp_path / 'elsewhere' / 'last_checkpoint').rename(tmp_path / 'last_checkpoint')
+        assert find_resumable(str(tmp_path)) == str(tmp_path / 'elsewhere' / 'epoch_3.pth')
+
+    @pytest.mark.parametrize('how', ['empty', 'cut', 'flip', 'flip in the pickle'])
+    def test_passes_over_a_damaged_one_and_says_so(self, tmp_path, monkeypatch, how):
+        write_run(tmp_path)
+        damage(tmp_path / 'epoch_3.pth', how)
+        said = []
+        monkeypatch.setattr('cdc_mm.apis.checkpoint.print_log', lambda text, *_: said.append(text))
+        assert find_resumable(str(tmp_path)) == str(tmp_path / 'epoch_2.pth')
+        assert re.search(r'Passed over: .*epoch_3\.pth is damaged', said[0])
+        assert said[1].startswith('Resuming from') and 'epoch_2.pth' in said[1]
+
+    def test_a_pointer_to_nothing_does_not_hinder(self, tmp_path):
+        write_run(tmp_path)
+        (tmp_path / 'last_checkpoint').write_bytes(b'\xff\x00')
+        assert find_resumable(str(tmp_path)) == str(tmp_path / 'epoch_3.pth')
+
+    def test_leaves_out_weights_without_a_run(self, tmp_path):
+        torch.save(Net().state_dict(), tmp_path / 'weights.pth')
+        torch.save([1], tmp_path / 'list.pth')
+        assert find_resumable(str(tmp_path)) is None
+        assert read_seed(str(tmp_path / 'weights.pth')) is None
+
+    def test_refuses_when_all_are_damaged(self, tmp_path):
+        write_run(tmp_path)
+        for i in (1, 2, 3):
+            damage(tmp_path / f'epoch_{i}.pth', 'cut')
+        with pytest.raises(ValueError, match=r'no checkpoint of .* can be resumed from: .*epoch_1'):
+            find_resumable(str(tmp_path))
+
+    def test_code_is_not_passed_over(self, tmp_path):
+        write_run(tmp_path)
+        torch.save(dict(meta=dict(iter=44), extra=Payload()), tmp_path / 'epoch_4.pth')
+        with pytest.raises(ValueError, match='--trust-checkpoint'):
+            find_resumable(str(tmp_path))
+
+
+_GOOD = io.BytesIO()
+torch.save(dict(state_dict={'w': torch.arange(40.0)}, meta=dict(iter=1, seed=2)), _GOOD)
+
+
+@settings(max_examples=150, deadline=None, derandomize=True)
+@given(
+    changes=st.lists(st.tuples(st.integers(0, 5000), st.binary(max_size=4)), max_size=4),
+    end=st.integers(0, 5000),
+)
+def test_no_content_of_a_checkpoint_does_more_than_refuse(changes, end):
+    content = bytearray(_GOOD.getvalue()[:end])
+    for position, new in changes:
+        position %= len(content) + 1
+        content[position : position + len(new)] = new
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / 'x.pth'
+        path.write_bytes(content)
+        try:
+            state = read_state_dict(str(path))
+        except ValueError as error:
+            assert str(path) in str(error)
+        else:
+            assert torch.equal(state['w'], torch.arange(40.0))

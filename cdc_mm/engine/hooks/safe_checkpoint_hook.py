@@ -1,16 +1,33 @@
+from collections import deque
+from pathlib import Path
+
 import numpy as np
+from mmengine.dist import is_main_process
+from mmengine.fileio import LocalBackend, get_file_backend
 from mmengine.hooks import CheckpointHook
 from mmpretrain.registry import HOOKS
+
+from ..atomic_backend import AtomicBackend
 
 
 @HOOKS.register_module()
 class SafeCheckpointHook(CheckpointHook):
-    """A ``CheckpointHook`` whose files load with ``torch.load(weights_only=True)``.
+    """A ``CheckpointHook`` whose files survive crashes and load under ``weights_only=True``.
+
+    Local files are written atomically (:class:`AtomicBackend`), and an outdated checkpoint goes
+    only after the new one is complete; mmengine deletes first and overwrites in place.
 
     mmengine puts log buffers and numpy scalars into a checkpoint, which today's torch refuses to
     load, so that resuming and testing fail. Here the smoothing windows of the log are left out and
     numpy scalars become Python numbers. The arguments are those of ``CheckpointHook``.
     """
+
+    def before_train(self, runner) -> None:
+        """Choose how files are written."""
+        out_dir = str(self.out_dir or runner.work_dir)
+        if self.backend_args is None and isinstance(get_file_backend(out_dir), LocalBackend):
+            self.backend_args = dict(backend='atomic')
+        super().before_train(runner)
 
     def before_save_checkpoint(self, runner, checkpoint: dict) -> None:
         """Turn the checkpoint, in place, into plain containers, numbers and tensors."""
@@ -20,6 +37,35 @@ class SafeCheckpointHook(CheckpointHook):
         for key, value in checkpoint.items():
             if key != 'state_dict':
                 checkpoint[key] = _to_plain(value)
+
+    def _save_checkpoint_with_step(self, runner, step: int, meta: dict) -> None:
+        outdated = []
+        if self.max_keep_ckpts > 0:
+            steps = [kept for kept in self.keep_ckpt_ids if kept != step] + [step]
+            outdated, steps = steps[: -self.max_keep_ckpts], steps[-self.max_keep_ckpts :]
+            self.keep_ckpt_ids = deque(steps, self.max_keep_ckpts)
+            runner.message_hub.update_info('keep_ckpt_ids', steps)
+        name = self.filename_tmpl.format(step)
+        self.last_ckpt = self.file_backend.join_path(self.out_dir, name)
+        runner.message_hub.update_info('last_ckpt', self.last_ckpt)
+        runner.save_checkpoint(
+            self.out_dir,
+            name,
+            self.file_client_args,
+            save_optimizer=self.save_optimizer,
+            save_param_scheduler=self.save_param_scheduler,
+            meta=meta,
+            by_epoch=self.by_epoch,
+            backend_args=self.backend_args,
+            **self.args,
+        )
+        if not is_main_process():
+            return
+        AtomicBackend().put_text(self.last_ckpt, Path(runner.work_dir) / 'last_checkpoint')
+        for old in outdated:
+            path = self.file_backend.join_path(self.out_dir, self.filename_tmpl.format(old))
+            if self.file_backend.isfile(path):
+                self.file_backend.remove(path)
 
 
 def _to_plain(value):
