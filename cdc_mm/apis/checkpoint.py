@@ -1,12 +1,11 @@
-import logging
 import os
 import zipfile
 from collections import OrderedDict
 from pathlib import Path
-from typing import Dict, List, Optional
+from typing import Dict, List, Optional, Tuple
 
 import torch
-from mmengine.logging import MMLogger, print_log
+from mmengine.logging import MMLogger
 from torch import nn
 
 
@@ -41,17 +40,17 @@ def read_state_dict(filename: str) -> 'OrderedDict[str, torch.Tensor]':
     return state
 
 
-def find_resumable(work_dir: str) -> Optional[str]:
+def find_resumable(work_dir: str) -> Tuple[Optional[str], List[str]]:
     """Find the checkpoint of a work dir that has trained longest and can be read.
 
-    A damaged one, say cut off by a full disk, is passed over with a warning. mmengine takes the
-    one that was written last and fails if it is damaged.
+    A damaged one, say cut off by a full disk, is passed over. mmengine takes the one that was
+    written last and fails if it is damaged.
 
     Args:
         work_dir (str): The folder of the run that is to go on.
 
     Returns:
-        str | None: The checkpoint; None if there is none.
+        tuple: The checkpoint, None if there is none; and what is wrong with those passed over.
 
     Raises:
         ValueError: If there are checkpoints, but all are damaged, or if the one to resume from
@@ -76,13 +75,10 @@ def find_resumable(work_dir: str) -> Optional[str]:
         except DamagedCheckpointError as error:
             damaged.append(str(error))
         else:
-            for reason in damaged:
-                print_log(f'Passed over: {reason}', 'current', logging.WARNING)
-            print_log(f'Resuming from {path}.', 'current')
-            return path
+            return path, damaged
     if damaged:
         raise ValueError(f'no checkpoint of {work_dir} can be resumed from: {"; ".join(damaged)}')
-    return None
+    return None, []
 
 
 def read_seed(filename: str) -> Optional[int]:

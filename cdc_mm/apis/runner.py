@@ -139,14 +139,17 @@ def build_runner(cfg: Config) -> Runner:
     """
     _check_work_dir(cfg.work_dir)
     init_cpu_distribution(cfg)
+    damaged = []
     if cfg.get('resume') and cfg.get('load_from') is None:
-        cfg.load_from = find_resumable(cfg.work_dir)
+        cfg.load_from, damaged = find_resumable(cfg.work_dir)
     if cfg.get('resume') and cfg.get('load_from') is not None and '://' not in cfg.load_from:
         # The data are shuffled by the seed of the runner, not by that of the checkpoint.
         seed = read_seed(cfg.load_from)
         if seed is not None:
             cfg.setdefault('randomness', {}).seed = seed
     runner = Runner.from_cfg(cfg) if 'runner_type' not in cfg else RUNNERS.build(cfg)
+    for reason in damaged:
+        runner.logger.warning(f'Passed over: {reason}')
     synced = any(isinstance(m, nn.SyncBatchNorm) for m in runner.model.modules())
     if synced and not torch.cuda.is_available():
         runner.model = revert_sync_batchnorm(runner.model)

@@ -1,3 +1,6 @@
+import errno
+import os
+from pathlib import Path
 from types import SimpleNamespace
 
 import cv2
@@ -5,9 +8,12 @@ import numpy as np
 import pytest
 import torch
 from helpers import run_ranks
-from mmengine.logging import HistoryBuffer
+from mmengine.fileio import put
+from mmengine.logging import HistoryBuffer, MessageHub
 from mmpretrain.registry import HOOKS, MODELS
 from mmpretrain.structures import DataSample
+
+from cdc_mm.errors import RunError
 
 
 class TestSafeCheckpointHook:
@@ -50,6 +56,67 @@ class TestSafeCheckpointHook:
         state = checkpoint['state_dict']
         self.build().before_save_checkpoint(None, checkpoint)
         assert checkpoint['state_dict'] is state
+
+
+class _Saver:
+    """A runner as far as saving goes; every checkpoint holds its step."""
+
+    def __init__(self, work_dir):
+        self.work_dir, self.epoch, self.iter = str(work_dir), 0, 0
+        self.message_hub = MessageHub.get_instance(str(work_dir))
+        self.logger = SimpleNamespace(info=lambda text: None)
+
+    def save_checkpoint(self, out_dir, filename, file_client_args, backend_args, meta, **kwargs):
+        path = Path(out_dir) / filename
+        put(str(meta).encode(), str(path), backend_args=backend_args)
+
+
+def save_epochs(runner, hook, count):
+    for _ in range(count):
+        hook.after_train_epoch(runner)
+        runner.epoch += 1
+
+
+class TestSavingSafely:
+    def start(self, work_dir, **kwargs):
+        runner = _Saver(work_dir)
+        hook = HOOKS.build(dict(type='SafeCheckpointHook', interval=1, **kwargs))
+        hook.before_train(runner)
+        return runner, hook
+
+    @pytest.mark.parametrize('max_keep_ckpts', [-1, 1, 2])
+    def test_keeps_the_newest(self, tmp_path, max_keep_ckpts):
+        runner, hook = self.start(tmp_path, max_keep_ckpts=max_keep_ckpts)
+        save_epochs(runner, hook, 4)
+        first = 1 if max_keep_ckpts < 0 else 5 - max_keep_ckpts
+        expected = {f'epoch_{i}.pth' for i in range(first, 5)} | {'last_checkpoint'}
+        assert set(os.listdir(tmp_path)) == expected
+        assert (tmp_path / 'last_checkpoint').read_text() == str(tmp_path / 'epoch_4.pth')
+        if max_keep_ckpts > 0:
+            assert runner.message_hub.get_info('keep_ckpt_ids') == list(range(first, 5))
+
+    @pytest.mark.parametrize('name', ['epoch_3.pth', 'last_checkpoint'])
+    def test_a_failing_disk_loses_nothing(self, tmp_path, monkeypatch, name):
+        runner, hook = self.start(tmp_path, max_keep_ckpts=1)
+        save_epochs(runner, hook, 2)
+        replace = Path.replace
+
+        def fail(path, target):
+            if Path(target).name == name:
+                raise OSError(errno.ENOSPC, 'No space left on device')
+            return replace(path, target)
+
+        monkeypatch.setattr(Path, 'replace', fail)
+        with pytest.raises(RunError, match=f'{name} .*No space left on device.*--resume'):
+            save_epochs(runner, hook, 1)
+        left = {'epoch_2.pth', 'last_checkpoint'}
+        left |= {'epoch_3.pth'} if name == 'last_checkpoint' else set()
+        assert set(os.listdir(tmp_path)) == left
+        assert (tmp_path / 'last_checkpoint').read_text() == str(tmp_path / 'epoch_2.pth')
+
+    def test_leaves_a_chosen_backend_alone(self, tmp_path):
+        _, hook = self.start(tmp_path, backend_args=dict(backend='local'))
+        assert hook.backend_args == dict(backend='local')
 
 
 def _broadcast(rank, world_size):

@@ -1,7 +1,11 @@
 """Faults that end a run, through the tools: one line says which and what to do."""
 
+import os
+
 import generated
 import pytest
+import torch
+from helpers import CONFIG, SMALL
 
 FOLDER = 'configs/cdc_r18_cifar10_folder.py'
 
@@ -59,3 +63,43 @@ def test_images_of_different_sizes_end_the_run_with_one_line(folder, call, tmp_p
     with pytest.raises(SystemExit, match='images of a batch differ in size: add a transform'):
         call('train', FOLDER, '--work-dir', tmp_path / 'work',
              options=[*options, 'train_dataloader.batch_size=9'])  # fmt: skip
+
+
+def test_resume_passes_over_a_truncated_checkpoint(trained, tmp_path, call, capfd):
+    work_dir, _ = trained
+    for epoch in (1, 2):
+        content = (work_dir / f'epoch_{epoch}.pth').read_bytes()
+        (tmp_path / f'epoch_{epoch}.pth').write_bytes(content[: len(content) // epoch])
+    (tmp_path / 'last_checkpoint').write_text(str(tmp_path / 'epoch_2.pth'))
+    call('train', CONFIG, '--work-dir', tmp_path, '--resume', '--no-validate',
+         options=(*SMALL, 'train_cfg.max_epochs=2'))  # fmt: skip
+    text = capfd.readouterr().out
+    assert f'Passed over: {tmp_path}/epoch_2.pth is damaged' in text
+    assert 'resumed epoch: 1, iter: 22' in text
+    assert torch.load(tmp_path / 'epoch_2.pth', weights_only=True)['meta']['iter'] == 44
+
+
+def test_a_work_dir_that_cannot_be_written_to_is_refused_first(call, tmp_path):
+    for work_dir in ('/proc/work', tmp_path / 'file' / 'work'):
+        (tmp_path / 'file').touch()
+        with pytest.raises(
+            SystemExit, match=r'the work dir .*/work cannot be written to: .*--work'
+        ):
+            call('train', CONFIG, '--work-dir', work_dir, options=SMALL)
+
+
+def test_a_disk_that_fills_up_ends_the_run_and_keeps_what_was_saved(call, tmp_path, monkeypatch):
+    fsync, calls = os.fsync, []
+
+    def fill_up(file):
+        calls.append(file)
+        if len(calls) > 2:  # a checkpoint and the note of it
+            raise OSError(28, 'No space left on device')
+        fsync(file)
+
+    monkeypatch.setattr(os, 'fsync', fill_up)
+    with pytest.raises(SystemExit, match=r'epoch_2\.pth .*: No space left on device.*--resume'):
+        call('train', CONFIG, '--work-dir', tmp_path, '--no-validate',
+             options=(*SMALL, 'train_cfg.max_epochs=3'))  # fmt: skip
+    assert torch.load(tmp_path / 'epoch_1.pth', weights_only=True)['meta']['epoch'] == 1
+    assert not list(tmp_path.glob('epoch_2*'))
