@@ -1,5 +1,6 @@
 from .broadcast_bn_hook import BroadcastBNHook
 from .contact_sheet_hook import ContactSheetHook
+from .exact_resume_hook import ExactResumeHook
 from .faulty_images_hook import FaultyImagesHook
 from .frozen_backbone_check_hook import FrozenBackboneCheckHook
 from .knn_hook import KNNHook
@@ -10,6 +11,7 @@ from .self_label_hook import SelfLabelHook
 __all__ = [
     'BroadcastBNHook',
     'ContactSheetHook',
+    'ExactResumeHook',
     'FaultyImagesHook',
     'FrozenBackboneCheckHook',
     'KNNHook',
