@@ -13,6 +13,8 @@ default_hooks = dict(
     # All ranks validate with the statistics that rank 0 saves.
     broadcast_bn=dict(type='BroadcastBNHook'),
     contact_sheet=dict(type='ContactSheetHook'),
+    # Warns of a training that has collapsed; on_collapse='stop' ends it.
+    collapse_watch=dict(type='CollapseWatchHook'),
     # A resumed training equals one that was never interrupted.
     exact_resume=dict(type='ExactResumeHook'),
     faulty_images=dict(type='FaultyImagesHook'),

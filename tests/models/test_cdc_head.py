@@ -52,7 +52,26 @@ def test_loss_is_the_mean_over_directions_and_reports_assignments():
         torch.testing.assert_close(both[name], (one[name] + two[name]) / 2)
     sizes = torch.bincount(torch.cat([z[0], z[2]])[:, :K].argmax(1), minlength=K)
     assert float(both['largest_share']) == pytest.approx(float(sizes.max()) / (2 * B))
-    assert set(both) == {'loss_infonce', 'loss_cluster', 'assign_entropy', 'largest_share'}
+    zn = torch.cat([z[0], z[2]])[:, K:]
+    spread = zn.var(dim=0, unbiased=False).sum().sqrt()
+    torch.testing.assert_close(both['zn_std'], spread)
+    assert set(both) == {
+        'loss_infonce',
+        'loss_cluster',
+        'assign_entropy',
+        'largest_share',
+        'zn_std',
+    }
+
+
+def test_counts_predictions_until_somebody_looks():
+    head = build()
+    z = [head.normalize(torch.randn(B, K + C)) for _ in range(2)]
+    for _ in range(2):
+        head.loss([(z[0], z[1]), (z[1], z[0])], z[0])
+    sizes = torch.bincount(torch.cat(z)[:, :K].argmax(1), minlength=K)
+    assert torch.equal(head.cluster_sizes, 2.0 * sizes)
+    assert not any('cluster_sizes' in name for name in head.state_dict())
 
 
 def test_assign_entropy_is_one_for_uniform_assignments():

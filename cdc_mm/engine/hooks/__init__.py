@@ -1,4 +1,5 @@
 from .broadcast_bn_hook import BroadcastBNHook
+from .collapse_watch_hook import CollapseWatchHook
 from .contact_sheet_hook import ContactSheetHook
 from .exact_resume_hook import ExactResumeHook
 from .faulty_images_hook import FaultyImagesHook
@@ -10,6 +11,7 @@ from .self_label_hook import SelfLabelHook
 
 __all__ = [
     'BroadcastBNHook',
+    'CollapseWatchHook',
     'ContactSheetHook',
     'ExactResumeHook',
     'FaultyImagesHook',

@@ -62,6 +62,8 @@ class CDCHead(BaseModule):
             loss or dict(type='CDCLoss'),
             default_args=dict(num_clusters=num_clusters, tau=tau, t=t, alpha=alpha),
         )
+        # Predictions by cluster, of all ranks, since CollapseWatchHook last looked.
+        self.register_buffer('cluster_sizes', torch.zeros(num_clusters), persistent=False)
         self.assigner = TASK_UTILS.build(assigner or dict(type='SinkhornAssigner'))
         self.self_label = self_label and MODELS.build(
             dict(self_label), default_args=dict(num_clusters=num_clusters, t=t)
@@ -105,8 +107,10 @@ class CDCHead(BaseModule):
 
         Returns:
             dict: ``loss_infonce``, ``loss_cluster`` (alpha applied), ``assign_entropy`` (mean
-            entropy of a sample's assignment over ln K, 0 to 1) and ``largest_share`` (the share of
-            the global batch that the largest predicted cluster holds, 1/K to 1).
+            entropy of a sample's assignment over ln K, 0 to 1), and of the global batch
+            ``largest_share`` (the share that the largest predicted cluster holds, 1/K to 1) and
+            ``zn_std`` (standard deviation of the query's zn, 0 when all are equal, 1 when they are
+            spread over the sphere).
         """
         if clusters is None:
             k = self.num_clusters
@@ -123,15 +127,21 @@ class CDCHead(BaseModule):
         losses['assign_entropy'] = torch.special.entr(assignments).sum(1).mean() / math.log(
             self.num_clusters
         )
-        losses['largest_share'] = self._largest_share(predicted)
+        zn = torch.cat([query[:, self.num_clusters :] for query, _ in pairs])
+        losses.update(self._batch_statistics(predicted, zn))
         return losses
 
     @torch.no_grad()
-    def _largest_share(self, predicted: Tensor) -> Tensor:
-        sizes = torch.zeros(self.num_clusters, device=predicted.device)
-        sizes.index_add_(0, predicted, torch.ones_like(predicted, dtype=sizes.dtype))
-        all_reduce(sizes)
-        return sizes.max() / sizes.sum()
+    def _batch_statistics(self, predicted: Tensor, zn: Tensor) -> Dict[str, Tensor]:
+        totals = torch.cat([zn.new_zeros(self.num_clusters), zn.sum(dim=0)])
+        totals.index_add_(0, predicted, totals.new_ones(len(predicted)))
+        all_reduce(totals)
+        sizes, zn_sum = totals.split([self.num_clusters, self.instance_dim])
+        self.cluster_sizes += sizes
+        count = sizes.sum()
+        # Each zn has norm 1, so the variances of its dimensions sum to 1 - |mean|^2.
+        variance = 1 - (zn_sum / count).square().sum()
+        return dict(largest_share=sizes.max() / count, zn_std=variance.clamp(min=0).sqrt())
 
     def predict(
         self, z: Tensor, data_samples: Optional[List[DataSample]] = None

@@ -1,0 +1,178 @@
+import math
+import os
+import shutil
+from pathlib import Path
+from typing import Dict, Optional
+
+import torch
+from mmengine.dist import all_reduce, is_main_process
+from mmengine.hooks import Hook
+from mmengine.model import is_model_wrapper
+from mmpretrain.registry import HOOKS
+
+from cdc_mm.errors import RunError
+
+HEALTHY = 'healthy.pth'
+# What to try, by sign; names as in a config.
+_REMEDIES = dict(
+    not_finite=(
+        'lower optim_wrapper.optimizer.lr, set optim_wrapper.clip_grad=dict(max_norm=1.0), or '
+        'train without --amp'
+    ),
+    largest_share='lower optim_wrapper.optimizer.lr or model.head.alpha',
+    dead_clusters=(
+        'lower model.head.assigner.epsilon, or model.head.num_clusters if the data have fewer '
+        'kinds of images'
+    ),
+    assign_entropy='lower model.head.assigner.epsilon or optim_wrapper.optimizer.lr',
+    loss_at_ln_k='lower model.head.t or optim_wrapper.optimizer.lr',
+    zn_std='lower optim_wrapper.optimizer.lr or model.head.tau, or raise model.momentum',
+)
+
+
+@HOOKS.register_module()
+class CollapseWatchHook(Hook):
+    """Notices a training that has collapsed and names the knob to turn.
+
+    Signs: loss or weights that are NaN or infinite (a gradient that is reaches the weights); one
+    cluster that holds more than half of what the others could have; more than a quarter of the
+    clusters without an image; assignments without preference (entropy above 0.98); a cluster loss
+    at ln K (within 1 %), that of a uniform prediction; zn without spread (standard deviation below
+    0.2). The first is told at once, the others when they last: every training begins with some.
+
+    When a sign appears, the newest checkpoint is kept as ``healthy.pth`` in the work dir until it
+    is gone again, however many are saved meanwhile.
+
+    Args:
+        interval (int): Iterations between two looks; one host synchronisation each. Defaults to
+            100.
+        patience (float): Epochs that a sign must last. Defaults to 10.
+        on_collapse (str): ``warn``, or ``stop`` to end the run. Defaults to ``warn``.
+
+    Raises:
+        ValueError: If a value is out of range.
+    """
+
+    def __init__(
+        self, interval: int = 100, patience: float = 10, on_collapse: str = 'warn'
+    ) -> None:
+        if interval < 1:
+            raise ValueError(f'interval must be at least 1, got {interval}')
+        if patience < 0:
+            raise ValueError(f'patience must not be negative, got {patience}')
+        if on_collapse not in ('warn', 'stop'):
+            raise ValueError(f"on_collapse must be 'warn' or 'stop', got {on_collapse!r}")
+        self.interval = interval
+        self.patience = patience
+        self.on_collapse = on_collapse
+        self._since: Dict[str, int] = {}  # sign -> iteration at which it appeared
+        self._told = set()
+
+    def before_save_checkpoint(self, runner, checkpoint: dict) -> None:
+        """Do not let weights that are NaN replace those that are not."""
+        weights = [v for v in checkpoint['state_dict'].values() if v.is_floating_point()]
+        if not _all_finite(weights):
+            self._judge(runner, dict(not_finite='the weights hold NaN or infinity'))
+
+    def after_train_iter(
+        self, runner, batch_idx: int, data_batch=None, outputs: Optional[dict] = None
+    ) -> None:
+        """Look at the outputs and the weights every ``interval`` iterations."""
+        if self.every_n_train_iters(runner, self.interval):
+            self._judge(runner, self._signs(runner, outputs or {}))
+
+    def _signs(self, runner, outputs: dict) -> Dict[str, str]:
+        """What is wrong, as sentences."""
+        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        head = getattr(model, 'head', None)
+        names = [name for name in ('loss', 'loss_cluster', 'assign_entropy') if name in outputs]
+        values = torch.stack([outputs[name].detach().float() for name in names])
+        finite = _all_finite([p.detach() for p in model.parameters()]).to(values)
+        # All ranks must judge alike.
+        values = torch.cat([values, finite[None]])
+        all_reduce(values, 'mean')
+        *values, finite = values.tolist()
+        values = dict(zip(names, values, strict=True))
+        signs = {}
+        if not (finite == 1 and all(map(math.isfinite, values.values()))):
+            signs['not_finite'] = 'the loss or the weights are NaN or infinite'
+        if 'assign_entropy' not in values or not hasattr(head, 'cluster_sizes'):
+            return signs
+
+        k, ln_k = head.num_clusters, math.log(head.num_clusters)
+        *sizes, zn_std = torch.cat([head.cluster_sizes, outputs['zn_std'][None]]).tolist()
+        if sum(sizes) >= 20 * k:  # enough to expect an image in every cluster
+            head.cluster_sizes.zero_()
+            share, dead = max(sizes) / sum(sizes), sizes.count(0)
+            if share > (1 + 1 / k) / 2:
+                signs['largest_share'] = f'one cluster holds {100 * share:.0f} % of the images'
+            if dead > k / 4:
+                signs['dead_clusters'] = f'{dead} of {k} clusters hold no image'
+        else:  # as they were
+            signs.update({s: '' for s in ('largest_share', 'dead_clusters') if s in self._since})
+        if values['assign_entropy'] > 0.98:
+            signs['assign_entropy'] = (
+                f'the assignments prefer no cluster (entropy {values["assign_entropy"]:.3f} of 1)'
+            )
+        alpha = head.loss_module.alpha
+        if alpha and abs(values['loss_cluster'] / alpha / ln_k - 1) < 0.01:
+            signs['loss_at_ln_k'] = (
+                f'the cluster loss is alpha ln K = {alpha * ln_k:.2f}, that of a uniform prediction'
+            )
+        if zn_std < 0.2:
+            signs['zn_std'] = (
+                f'zn is nearly the same for all images (standard deviation {zn_std:.3f})'
+            )
+        return signs
+
+    def _judge(self, runner, signs: Dict[str, str]) -> None:
+        if signs and not self._since:
+            _keep_newest(runner)
+        elif self._since and not signs:
+            self._told.clear()
+            if is_main_process():
+                (Path(runner.work_dir) / HEALTHY).unlink(missing_ok=True)
+        self._since = {sign: self._since.get(sign, runner.iter) for sign in signs}
+        patience = self.patience * len(runner.train_dataloader)
+        lasting = [
+            sign
+            for sign, since in self._since.items()
+            if signs[sign]
+            and sign not in self._told
+            and (sign == 'not_finite' or runner.iter - since >= patience)
+        ]
+        if not lasting:
+            return
+        self._told.update(lasting)
+        healthy = Path(runner.work_dir) / HEALTHY
+        text = 'The training has collapsed: ' + '; '.join(
+            f'{signs[sign]} since iteration {self._since[sign] + 1}: {_REMEDIES[sign]}'
+            for sign in lasting
+        )
+        text += (
+            f'. {healthy} is the last checkpoint from before.'
+            if healthy.is_file()
+            else '. There is no checkpoint from before.'
+        )
+        if self.on_collapse == 'stop':
+            raise RunError(text)
+        runner.logger.warning(text)
+
+
+def _all_finite(tensors) -> torch.Tensor:
+    """Whether all entries are finite, as a boolean on their device."""
+    return torch.stack(torch._foreach_norm([t.float() for t in tensors])).isfinite().all()
+
+
+def _keep_newest(runner) -> None:
+    """Give the newest checkpoint a second name."""
+    pointer = Path(runner.work_dir) / 'last_checkpoint'
+    newest = Path(pointer.read_text()) if pointer.is_file() else None
+    if not is_main_process() or newest is None or not newest.is_file():
+        return
+    healthy = Path(runner.work_dir) / HEALTHY
+    healthy.unlink(missing_ok=True)
+    try:
+        os.link(newest, healthy)
+    except OSError:  # a file system without hard links
+        shutil.copyfile(newest, healthy)
