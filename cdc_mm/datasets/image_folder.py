@@ -1,10 +1,11 @@
 import os
 from typing import List, Optional, Sequence, Tuple, Union
 
-from mmengine.fileio import get_file_backend
 from mmengine.logging import MMLogger
 from mmpretrain.datasets import CustomDataset
 from mmpretrain.registry import DATASETS
+
+from .listing import list_files
 
 SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.webp', '.tif', '.tiff', '.ppm', '.pgm')
 
@@ -47,10 +48,8 @@ class ImageFolder(CustomDataset):
 
     def _find_samples(self) -> List[Union[str, Tuple[str, int]]]:
         root = self.img_prefix.rstrip('/')
-        backend = get_file_backend(root, enable_singleton=True)
-        found = backend.list_dir_or_file(root, list_dir=False, recursive=True)
-        exists = backend.isdir(root)
-        paths = sorted(filter(self.is_valid_file, found)) if exists else []
+        exists = os.path.isdir(root)
+        paths = list(filter(self.is_valid_file, list_files(root))) if exists else []
         if not paths:
             reason = 'holds no images' if exists else 'does not exist or is no folder'
             raise FileNotFoundError(

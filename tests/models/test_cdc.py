@@ -3,8 +3,6 @@ import copy
 import pytest
 import torch
 import torch.nn.functional as F
-from helpers import run_ranks
-from mmengine.model import MMDistributedDataParallel
 from mmpretrain.registry import MODELS
 from mmpretrain.structures import DataSample
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -363,43 +361,3 @@ class TestSelfLabelling:
         expected = torch.full((20,), -1)
         expected[3:19:2] = torch.where(score.max(1)[0] > 0.3, score.argmax(1), -1)
         assert torch.equal(model.pseudo_labels.current, expected)
-
-
-def _frozen_bn(model):
-    for module in model.modules():
-        if isinstance(module, torch.nn.BatchNorm2d):
-            module.eval()
-            module.train = lambda mode=True: None
-    return model
-
-
-def _train(rank, world_size, x, num_clusters, steps=3):
-    """Weights, queue and losses after some steps on this rank's part of each batch."""
-    head = dict(type='CDCHead', num_clusters=num_clusters, instance_dim=C)
-    model = _frozen_bn(build(head=head, symmetric=True)).double()
-    trained = [p for p in model.parameters() if p.requires_grad]
-    wrapped = MMDistributedDataParallel(model) if world_size > 1 else model
-    optimizer = torch.optim.SGD(trained, lr=0.05)
-    history = []
-    for batch in x[:steps]:
-        torch.manual_seed(rank)  # ranks may shuffle differently
-        part = [view.chunk(world_size)[rank] for view in batch]
-        losses = wrapped(part, mode='loss')
-        optimizer.zero_grad()
-        (losses['loss_infonce'] + losses['loss_cluster']).backward()
-        optimizer.step()
-        history.append(torch.stack([losses[n].detach() for n in sorted(losses)]))
-    weights = torch.cat([p.detach().flatten() for p in trained])
-    return torch.stack(history).numpy(), weights.numpy(), model.queue.numpy()
-
-
-@pytest.mark.parametrize('num_clusters', [K, 20])
-def test_two_ranks_equal_one_process(num_clusters):
-    x = [views(12, torch.float64) for _ in range(3)]
-    history, weights, queue = (torch.from_numpy(v) for v in _train(0, 1, x, num_clusters))
-    ranks = run_ranks(2, _train, x, num_clusters)
-    for _, rank_weights, rank_queue in ranks:
-        torch.testing.assert_close(torch.from_numpy(rank_weights), weights, rtol=0, atol=1e-8)
-        torch.testing.assert_close(torch.from_numpy(rank_queue), queue, rtol=0, atol=1e-8)
-    mean = sum(torch.from_numpy(r[0]) for r in ranks) / 2
-    torch.testing.assert_close(mean, history, rtol=0, atol=1e-8)

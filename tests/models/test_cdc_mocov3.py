@@ -4,9 +4,7 @@ import math
 import pytest
 import torch
 import torch.nn.functional as F
-from helpers import run_ranks
 from mmengine.logging import MessageHub
-from mmengine.model import MMDistributedDataParallel
 from mmpretrain.registry import MODELS
 
 from cdc_mm.models.assigners import sinkhorn_knopp
@@ -154,35 +152,3 @@ def test_frozen_backbone_runs_once_a_view():
 def test_refuses_an_unknown_output():
     with pytest.raises(ValueError, match='projector or predictor, got nowhere'):
         build(cluster_output='nowhere')
-
-
-def _train(rank, world_size, x, num_clusters, steps=3):
-    model = build(num_clusters=num_clusters).double()
-    for module in model.modules():  # batch statistics differ between ranks by design
-        if isinstance(module, (torch.nn.BatchNorm1d, torch.nn.BatchNorm2d)):
-            module.eval()
-            module.train = lambda mode=True: None
-    trained = [p for p in model.parameters() if p.requires_grad]
-    wrapped = MMDistributedDataParallel(model) if world_size > 1 else model
-    optimizer = torch.optim.SGD(trained, lr=0.05)
-    history = []
-    for batch in x[:steps]:
-        losses = wrapped([view.chunk(world_size)[rank] for view in batch], mode='loss')
-        optimizer.zero_grad()
-        (losses['loss_infonce'] + losses['loss_cluster']).backward()
-        optimizer.step()
-        history.append(torch.stack([losses[n].detach() for n in sorted(losses)]))
-    weights = torch.cat([p.detach().flatten() for p in trained])
-    return torch.stack(history).numpy(), weights.numpy(), model.queue.numpy()
-
-
-@pytest.mark.parametrize('num_clusters', [K, 20])
-def test_two_ranks_equal_one_process(num_clusters):
-    x = [views(12, torch.float64) for _ in range(3)]
-    history, weights, queue = (torch.from_numpy(v) for v in _train(0, 1, x, num_clusters))
-    ranks = run_ranks(2, _train, x, num_clusters)
-    for _, rank_weights, rank_queue in ranks:
-        torch.testing.assert_close(torch.from_numpy(rank_weights), weights, rtol=0, atol=1e-8)
-        torch.testing.assert_close(torch.from_numpy(rank_queue), queue, rtol=0, atol=1e-8)
-    mean = sum(torch.from_numpy(r[0]) for r in ranks) / 2
-    torch.testing.assert_close(mean, history, rtol=0, atol=1e-8)

@@ -27,11 +27,12 @@ def _shuffle(rank, world_size, batch_size):
     return out.numpy(), x.numpy(), seen[0].numpy()
 
 
-@pytest.mark.parametrize(('world_size', 'batch_size'), [(2, 6), (2, 5), (3, 4), (3, 1)])
+@pytest.mark.parametrize(('world_size', 'batch_size'), [(2, 6), (2, 5), (3, 4), (3, 1), (4, 6)])
 def test_ranks_exchange_rows_and_get_their_own_back(world_size, batch_size):
     results = run_ranks(world_size, _shuffle, batch_size)
-    for out, x, _ in results:
+    for out, x, rows in results:
         assert (out == 2 * x).all()
+        assert len(rows) == batch_size
     seen = [row for _, _, rows in results for row in rows[:, 0]]
     assert sorted(seen) == sorted(row for _, x, _ in results for row in x[:, 0])
     if batch_size >= world_size:

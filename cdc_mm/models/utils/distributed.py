@@ -38,8 +38,11 @@ def shuffled_forward(module: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
     if get_world_size() == 1:
         out = module(x[order])
     else:
-        sent = [len(part) for part in order.tensor_split(get_world_size())]
-        received = [sent[get_rank()]] * get_world_size()
+        world_size, rank = get_world_size(), get_rank()
+        each, rest = divmod(len(x), world_size)
+        # Each rank deals its rest to those after itself, so that all get B rows in the end.
+        sent = [each + ((to - rank) % world_size < rest) for to in range(world_size)]
+        received = [each + ((rank - of) % world_size < rest) for of in range(world_size)]
         out = _exchange(module(_exchange(x[order], sent, received)), received, sent)
     return torch.empty_like(out).index_copy_(0, order, out)
 
