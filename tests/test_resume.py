@@ -176,3 +176,27 @@ def test_killed_and_resumed_equals_uninterrupted(tmp_path, monkeypatch, case):
     parts.resume, parts.randomness.seed = True, None
     assert train(parts) == 0
     assert_same(result(tmp_path / 'whole'), result(tmp_path / 'parts'))
+
+
+@pytest.fixture
+def _deterministic_off_again():
+    yield
+    torch.use_deterministic_algorithms(False)
+    torch.backends.cudnn.deterministic = False
+
+
+@pytest.mark.usefixtures('_deterministic_off_again')
+def test_a_seed_gives_the_same_numbers_again(tmp_path, monkeypatch):
+    monkeypatch.setattr(Config, 'pretty_text', property(lambda self: ''))
+    data = generated.image_folder(tmp_path / 'data', images_per_class=9, size=12)
+    loop = dict(EPOCHS, max_epochs=2)
+    results = []
+    for name, seed, workers in (('a', 1, 0), ('b', 1, 2), ('c', 2, 0)):
+        cfg = config(tmp_path / name, data, workers, loop, dict(interval=1))
+        cfg.randomness.update(seed=seed, deterministic=True)
+        _train(cfg)
+        results.append(result(tmp_path / name))
+    assert torch.are_deterministic_algorithms_enabled()
+    assert_same(results[0], results[1])  # the number of workers does not matter either
+    key = 'neck.mlp.0.weight'
+    assert not torch.equal(results[0]['state_dict'][key], results[2]['state_dict'][key])

@@ -47,7 +47,7 @@ def main() -> None:
     from cdc_mm import apis
 
     with apis.clear_errors():
-        cfg = Config.fromfile(CONFIG)
+        cfg = apis.read_config(CONFIG)
         cfg.merge_from_dict(
             {
                 'work_dir': args.work_dir,

@@ -111,7 +111,7 @@ def main() -> None:
     with apis.clear_errors():
         if args.trust_checkpoint:
             apis.trust_checkpoints()
-        cfg = merge_args(Config.fromfile(args.config), args)
+        cfg = merge_args(apis.read_config(args.config), args)
         apis.set_dataloader_defaults(cfg, pin_memory=not args.no_pin_memory)
         runner = apis.build_runner(cfg)
         apis.prepare_test(runner)

@@ -19,6 +19,11 @@ def parse_args() -> argparse.Namespace:
         help='checkpoint to resume from; without a value, the latest one in the work dir',
     )
     parser.add_argument('--amp', action='store_true', help='automatic mixed precision (CUDA)')
+    parser.add_argument(
+        '--deterministic',
+        action='store_true',
+        help='the same numbers on every run with the same randomness.seed, at some cost of speed',
+    )
     parser.add_argument('--no-validate', action='store_true', help='do not validate')
     parser.add_argument(
         '--auto-scale-lr',
@@ -59,6 +64,8 @@ def merge_args(cfg: Config, args: argparse.Namespace) -> Config:
         cfg.work_dir = osp.join('work_dirs', osp.splitext(osp.basename(args.config))[0])
     if args.no_validate:
         cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = None
+    if args.deterministic:
+        cfg.randomness.deterministic = True
     if args.amp:
         cfg.optim_wrapper.type = 'AmpOptimWrapper'
         cfg.optim_wrapper.setdefault('loss_scale', 'dynamic')
@@ -79,7 +86,7 @@ def main() -> None:
     with apis.clear_errors():
         if args.trust_checkpoint:
             apis.trust_checkpoints()
-        cfg = merge_args(Config.fromfile(args.config), args)
+        cfg = merge_args(apis.read_config(args.config), args)
         apis.set_dataloader_defaults(
             cfg,
             pin_memory=not args.no_pin_memory,

@@ -11,6 +11,7 @@ from .runner import (
     init_cpu_distribution,
     prepare_test,
     prepare_training,
+    read_config,
     set_dataloader_defaults,
 )
 from .seeds import plan_seeds, run_chains, train_and_test, visible_devices
@@ -35,6 +36,7 @@ __all__ = [
     'prepare_test',
     'prepare_training',
     'read_backbone',
+    'read_config',
     'read_state_dict',
     'read_validation',
     'results_table',

@@ -1,10 +1,12 @@
 import os
 import tempfile
 from contextlib import contextmanager
+from datetime import timedelta
 from typing import Iterator, Optional
 
 import torch
 from mmengine.config import Config
+from mmengine.dist import get_world_size
 from mmengine.model import revert_sync_batchnorm
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
@@ -43,8 +45,9 @@ def clear_errors() -> Iterator[None]:
 def clear_run_errors() -> Iterator[None]:
     """End the program with one line for what stops a running job and its user can mend.
 
-    Wraps the work itself: bad data, a data worker that died, a full disk. Anything else is a
-    mistake in the code and keeps its traceback; ``CDC_MM_TRACEBACK=1`` shows the others' too.
+    Wraps the work itself: bad data, a data worker or another process that died, a full disk.
+    Anything else is a mistake in the code and keeps its traceback; ``CDC_MM_TRACEBACK=1`` shows the
+    others' too.
     """
     try:
         yield
@@ -61,13 +64,18 @@ def _reason(text: str, known: bool) -> Optional[str]:
         return text.rsplit(f'{RunError.__name__}: ', 1)[-1].strip()
     if 'DataLoader worker (pid' in text:
         return (
-            f'{text.strip()} The system kills workers when memory runs out: lower num_workers, '
-            'batch_size or the size of the images.'
+            f'{text.strip().rstrip(".")}. The system kills workers when memory runs out: '
+            'lower num_workers, batch_size or the size of the images.'
         )
     if 'DataLoader timed out' in text:
         return (
             f'{text.strip()}: a data worker hangs or the data are too slow. Raise the timeout of '
             'the dataloader if they are.'
+        )
+    if 'Connection closed by peer' in text or 'Connection reset by peer' in text:
+        return (
+            'another process of the job has ended. Its own message, or the log of the system if it '
+            'was killed, as for want of memory, says why.'
         )
     if 'stack expects each tensor to be equal size' in text:
         return (
@@ -79,6 +87,27 @@ def _reason(text: str, known: bool) -> Optional[str]:
 
 def _one_line(message: str) -> SystemExit:
     return SystemExit(f'error: {message}\n(CDC_MM_TRACEBACK=1 shows where it was raised.)')
+
+
+def read_config(filename: str) -> Config:
+    """Read a config file. A ``.py`` file is code and runs as such.
+
+    Args:
+        filename (str): A ``.py``, ``.json`` or ``.yaml`` file.
+
+    Returns:
+        Config: The config.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If it cannot be read or does not give a config; says what is wrong with it.
+    """
+    try:
+        return Config.fromfile(filename)
+    except FileNotFoundError:
+        raise
+    except Exception as error:  # whatever code may raise
+        raise ValueError(f'config {filename}: {type(error).__name__}: {error}') from error
 
 
 def set_dataloader_defaults(
@@ -101,6 +130,9 @@ def set_dataloader_defaults(
         loader.setdefault('pin_memory', torch.cuda.is_available())
         loader.setdefault('persistent_workers', True)
         loader.pin_memory &= pin_memory
+        if loader.get('num_workers', 0) > 0:
+            # torch would wait for ever for a worker that hangs; one that dies it notices by itself.
+            loader.setdefault('timeout', 300)
         loader.persistent_workers &= persistent_workers and loader.get('num_workers', 0) > 0
 
 
@@ -118,7 +150,7 @@ def init_cpu_distribution(cfg: Config) -> None:
             'with --launcher pytorch'
         )
     if not torch.distributed.is_initialized():
-        torch.distributed.init_process_group('gloo')
+        torch.distributed.init_process_group('gloo', timeout=timedelta(minutes=10))
     # What mmengine does by itself on GPUs, but for the device ids, which CPUs must not have.
     wrapper = dict(type='MMDistributedDataParallel', broadcast_buffers=False, device_ids=None)
     cfg.model_wrapper_cfg = {**wrapper, **cfg.get('model_wrapper_cfg', {})}
@@ -138,6 +170,9 @@ def build_runner(cfg: Config) -> Runner:
         ValueError: If the work dir cannot be written to or no checkpoint of it can be read.
     """
     _check_work_dir(cfg.work_dir)
+    if cfg.get('randomness', {}).get('deterministic'):
+        # cuBLAS wants it before its first use.
+        os.environ.setdefault('CUBLAS_WORKSPACE_CONFIG', ':4096:8')
     init_cpu_distribution(cfg)
     damaged = []
     if cfg.get('resume') and cfg.get('load_from') is None:
@@ -176,7 +211,8 @@ def prepare_training(runner: Runner) -> None:
         runner (Runner): As built, before ``runner.train()``.
 
     Raises:
-        ValueError: If there is no full batch or a batch of one, or the checkpoint does not fit.
+        ValueError: If there is no full batch or a batch of one, if ranks would have different
+            batches, or if the checkpoint does not fit.
     """
     loader = runner.train_dataloader
     batch_size, images = runner.cfg.train_dataloader.batch_size, len(loader.sampler)
@@ -184,6 +220,11 @@ def prepare_training(runner: Runner) -> None:
         raise ValueError(
             f'the training data has {images} images a rank, less than one batch of {batch_size}, '
             'and drop_last=True leaves none. Lower train_dataloader.batch_size.'
+        )
+    if not getattr(loader.sampler, 'round_up', True) and get_world_size() > 1:
+        raise ValueError(
+            'with round_up=False of the sampler ranks have batches of different sizes, or a '
+            'different number of them. Leave it out of train_dataloader.sampler.'
         )
     if batch_size == 1 or (images % batch_size == 1 and len(loader) > images // batch_size):
         raise ValueError(

@@ -27,7 +27,10 @@ def build(name, num_clusters):
             num_clusters=num_clusters,
             instance_dim=C,
             t=0.3,
-            self_label=dict(type='SelfLabelLoss', threshold={4: 0.65, 20: 0.145}[num_clusters]),
+            self_label=dict(
+                type='SelfLabelLoss',
+                threshold=0.65 if num_clusters == 4 else 0.155 if name == 'CDC' else 0.14,
+            ),
         ),
         momentum=0.9,
         data_preprocessor=dict(type='SelfSupDataPreprocessor'),

@@ -1,11 +1,15 @@
 """Faults that end a run, through the tools: one line says which and what to do."""
 
 import os
+import signal
+import time
 
 import generated
 import pytest
 import torch
-from helpers import CONFIG, SMALL
+from helpers import CONFIG, ROOT, SMALL, run_tool
+from mmcv.transforms import BaseTransform
+from mmpretrain.registry import TRANSFORMS
 
 FOLDER = 'configs/cdc_r18_cifar10_folder.py'
 
@@ -103,3 +107,61 @@ def test_a_disk_that_fills_up_ends_the_run_and_keeps_what_was_saved(call, tmp_pa
              options=(*SMALL, 'train_cfg.max_epochs=3'))  # fmt: skip
     assert torch.load(tmp_path / 'epoch_1.pth', weights_only=True)['meta']['epoch'] == 1
     assert not list(tmp_path.glob('epoch_2*'))
+
+
+@TRANSFORMS.register_module()
+class KillDataWorker(BaseTransform):
+    """Ends the data worker that it runs in, as the system does when memory is short."""
+
+    def transform(self, results):
+        assert torch.utils.data.get_worker_info() is not None
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_a_data_worker_that_is_killed_ends_the_run_with_its_reason(folder, call, tmp_path):
+    _, options = folder
+    start = time.monotonic()
+    with pytest.raises(
+        SystemExit, match=r'DataLoader worker.*(Killed|unexpectedly).*lower num_workers'
+    ):
+        call(
+            'train',
+            FOLDER,
+            '--work-dir',
+            tmp_path / 'work',
+            options=[*options, 'train_dataloader.dataset.pipeline.1.type=KillDataWorker'],
+        )
+    assert time.monotonic() - start < 60
+
+
+KILLER = """
+import os, signal, time
+from pathlib import Path
+from mmengine.dist import get_rank
+from mmengine.hooks import Hook
+from mmpretrain.registry import HOOKS
+
+@HOOKS.register_module()
+class KillRank(Hook):
+    def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
+        if runner.iter == 3 and get_rank() == 1:
+            Path(__file__).with_name('killed_at').write_text(str(time.time()))
+            os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_a_rank_that_is_killed_ends_the_job_with_its_reason(tmp_path):
+    (tmp_path / 'killer.py').write_text(KILLER)
+    config = tmp_path / 'config.py'
+    config.write_text(
+        f"_base_ = '{ROOT / CONFIG}'\n"
+        "custom_imports = dict(imports=['cdc_mm', 'killer'], allow_failed_imports=False)\n"
+        "custom_hooks = [dict(type='KillRank')]\n"
+    )
+    env = dict(PORT='29541', PYTHONPATH=str(tmp_path))
+    done = run_tool('tools/dist_train.sh', config, 2, '--work-dir', tmp_path / 'work',
+                    '--cfg-options', *SMALL, check=False, env=env)  # fmt: skip
+    assert time.time() - float((tmp_path / 'killed_at').read_text()) < 60
+    assert done.returncode != 0
+    assert 'Signal 9 (SIGKILL)' in done.stderr
+    assert 'error: another process of the job has ended' in done.stderr

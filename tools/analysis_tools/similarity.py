@@ -9,7 +9,7 @@ import argparse
 
 import mmengine
 import numpy as np
-from mmengine.config import Config, DictAction
+from mmengine.config import DictAction
 
 
 def parse_args() -> argparse.Namespace:
@@ -35,7 +35,7 @@ def main() -> None:
     )
 
     with apis.clear_errors():
-        cfg = Config.fromfile(args.config)
+        cfg = apis.read_config(args.config)
         cfg.merge_from_dict(args.cfg_options or {})
         model = apis.load_model(cfg, args.checkpoint)
         z, labels = apis.collect_outputs(model, apis.build_test_loader(cfg), 'z')

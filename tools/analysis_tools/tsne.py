@@ -6,7 +6,7 @@ import os.path as osp
 
 import mmengine
 import numpy as np
-from mmengine.config import Config, DictAction
+from mmengine.config import DictAction
 
 
 def parse_args() -> argparse.Namespace:
@@ -38,7 +38,7 @@ def main() -> None:
     from cdc_mm.visualization import draw_scatter
 
     with apis.clear_errors():
-        cfg = Config.fromfile(args.config)
+        cfg = apis.read_config(args.config)
         cfg.merge_from_dict(args.cfg_options or {})
         model = apis.load_model(cfg, args.checkpoint)
         loader = apis.build_test_loader(cfg)
