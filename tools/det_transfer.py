@@ -1,0 +1,149 @@
+#!/usr/bin/env python
+"""Fine-tune a detector from a pretraining checkpoint with detectron2 and evaluate it."""
+
+import argparse
+import json
+from functools import partial
+from pathlib import Path
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('config', help='config file, configs/detection/*.yaml')
+    parser.add_argument(
+        '--pretrained',
+        help='pretraining checkpoint of this project, mmpretrain, MoCo v2, MoCo v3 or torchvision',
+    )
+    parser.add_argument(
+        '--momentum-encoder',
+        action='store_true',
+        help='take its momentum encoder instead of its query encoder',
+    )
+    parser.add_argument(
+        '--num-gpus', type=int, default=1, help='number of GPUs; without any, of processes'
+    )
+    parser.add_argument(
+        '--resume', action='store_true', help='go on from the last checkpoint in the output dir'
+    )
+    parser.add_argument(
+        '--eval-only',
+        action='store_true',
+        help='only evaluate the last checkpoint in the output dir, or MODEL.WEIGHTS FILE',
+    )
+    parser.add_argument('--output-dir', help='by default work_dirs/<name of the config>')
+    parser.add_argument(
+        '--seeds',
+        type=int,
+        metavar='N',
+        help='train N times, from seed SEED on, each in a folder of its own; report mean +- std',
+    )
+    data = parser.add_mutually_exclusive_group()
+    data.add_argument('--voc-root', metavar='DIR', help='own data in the layout of Pascal VOC')
+    data.add_argument(
+        '--coco-json', nargs=2, metavar=('TRAIN', 'TEST'), help="own data in COCO's format"
+    )
+    parser.add_argument(
+        '--image-root',
+        nargs=2,
+        metavar=('TRAIN', 'TEST'),
+        help='folders of the images of --coco-json, by default those of the files',
+    )
+    parser.add_argument(
+        '--trust-checkpoint',
+        action='store_true',
+        help='load checkpoints that can run code; only for files whose maker you trust',
+    )
+    parser.add_argument('options', nargs='*', metavar='KEY VALUE', help='override config entries')
+    args = parser.parse_intermixed_args()
+    if args.image_root and not args.coco_json:
+        parser.error('--image-root belongs to --coco-json')
+    if args.num_gpus < 1 or (args.seeds is not None and args.seeds < 1):
+        parser.error('--num-gpus and --seeds must be at least 1')
+    return args
+
+
+def prepare_weights(cfg, args: argparse.Namespace) -> str:
+    """Convert the checkpoint and enter it into the config. Returns the name of what is used."""
+    from cdc_mm import detection
+
+    if args.eval_only:
+        return cfg.MODEL.WEIGHTS or cfg.OUTPUT_DIR
+    if args.pretrained is None:
+        if not (cfg.MODEL.WEIGHTS or cfg.FROM_SCRATCH or args.resume):
+            raise ValueError(f'{args.config} needs a pretraining checkpoint: add --pretrained FILE')
+        return cfg.MODEL.WEIGHTS or ('none' if cfg.FROM_SCRATCH else cfg.OUTPUT_DIR)
+    if cfg.MODEL.WEIGHTS or cfg.FROM_SCRATCH:
+        source = cfg.MODEL.WEIGHTS or 'random weights'
+        raise ValueError(f'this starts from {source}; --pretrained needs a config *_cdc.yaml')
+    cfg.MODEL.WEIGHTS = f'{cfg.OUTPUT_DIR}/pretrained.pkl'
+    detection.convert_checkpoint(
+        args.pretrained, cfg.MODEL.WEIGHTS, args.momentum_encoder, cfg.MODEL.RESNETS.DEPTH
+    )
+    return args.pretrained
+
+
+def main() -> None:
+    args = parse_args()
+
+    # After parsing, so that --help and mistyped flags answer at once.
+    import torch
+    from torch.multiprocessing import ProcessExitedException
+
+    from cdc_mm import apis, detection
+
+    try:
+        from detectron2.engine import launch
+
+        from cdc_mm.detection.config import load_config
+        from cdc_mm.detection.datasets import check_data, use_coco, use_voc
+        from cdc_mm.detection.trainer import transfer
+    except ModuleNotFoundError as error:
+        raise SystemExit(
+            f'error: this needs detectron2 (there is no {error.name}): run '
+            'tools/install_detectron2.sh'
+        ) from error
+
+    with apis.clear_errors():
+        if args.trust_checkpoint:
+            apis.trust_checkpoints()
+        cfg = load_config(args.config, args.options)
+        if args.output_dir:
+            cfg.OUTPUT_DIR = args.output_dir
+        use_data = None
+        if args.voc_root:
+            use_data = partial(use_voc, root=args.voc_root)
+        elif args.coco_json:
+            use_data = partial(
+                use_coco, json_files=args.coco_json, image_roots=args.image_root or ()
+            )
+        if use_data:
+            use_data(cfg)
+        check_data(cfg)
+        if torch.cuda.is_available() and args.num_gpus > torch.cuda.device_count():
+            raise ValueError(f'--num-gpus {args.num_gpus}: there are {torch.cuda.device_count()}')
+        label = prepare_weights(cfg, args)
+
+    runs = []
+    for i in range(args.seeds or 1):
+        run_cfg = cfg.clone()
+        run_cfg.SEED += i
+        if args.seeds:
+            run_cfg.OUTPUT_DIR = f'{cfg.OUTPUT_DIR}/seed_{run_cfg.SEED}'
+        try:
+            launch(
+                transfer,
+                args.num_gpus,
+                dist_url='auto',
+                args=(run_cfg, use_data, args.resume, args.eval_only),
+            )
+        except ProcessExitedException as error:
+            raise SystemExit(error.exit_code) from error  # the process has said why
+        runs.append(json.loads(Path(run_cfg.OUTPUT_DIR, 'results.json').read_text()))
+    table = detection.summarize(label, runs, cfg.PAPER)
+    out = Path(cfg.OUTPUT_DIR, 'results.md')
+    out.write_text(table + '\n')
+    print(f'\n{out}: {cfg.DATASETS.TEST[0]}, percent\n\n{table}')
+
+
+if __name__ == '__main__':
+    main()
