@@ -1,6 +1,7 @@
 """Small data sets of random images in the files and folders of the real ones."""
 
 import hashlib
+import json
 import pickle
 from pathlib import Path
 
@@ -159,3 +160,75 @@ def faulty_files(folder: Path) -> None:
     content = (folder / 'whole.jpg').read_bytes()
     (folder / 'cut.jpg').write_bytes(content[: len(content) // 2])
     (folder / 'whole.jpg').unlink()
+
+
+def _boxes(rng, count: int, height: int, width: int):
+    """Whole-numbered boxes (x1, y1, x2, y2) that lie within the image, 1-based and inclusive."""
+    for _ in range(count):
+        x, y = rng.randint(1, width // 2), rng.randint(1, height // 2)
+        yield x, y, x + rng.randint(12, width // 2), y + rng.randint(12, height // 2)
+
+
+def _image_with_boxes(rng, path: Path, boxes, height: int, width: int) -> None:
+    pixels = rng.randint(100, size=(height, width, 3), dtype=np.uint8)
+    for x1, y1, x2, y2 in boxes:
+        pixels[y1 - 1 : y2, x1 - 1 : x2] += 120
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(pixels).save(path)
+
+
+def voc_detection(root: Path, classes, **splits: int) -> Path:
+    """root/{Annotations,ImageSets/Main,JPEGImages}, images by split; each has every class once."""
+    rng = np.random.RandomState(0)
+    (root / 'ImageSets/Main').mkdir(parents=True)
+    (root / 'Annotations').mkdir()
+    for split, count in splits.items():
+        ids = [f'{split}_{i:06}' for i in range(count)]
+        (root / f'ImageSets/Main/{split}.txt').write_text('\n'.join(ids) + '\n')
+        for i, image_id in enumerate(ids):
+            height, width = 70 + 5 * i, 90
+            boxes = list(_boxes(rng, len(classes), height, width))
+            objects = ''.join(
+                f'<object><name>{name}</name><pose>Unspecified</pose><truncated>0</truncated>'
+                f'<difficult>0</difficult><bndbox><xmin>{x1}</xmin><ymin>{y1}</ymin>'
+                f'<xmax>{x2}</xmax><ymax>{y2}</ymax></bndbox></object>'
+                for name, (x1, y1, x2, y2) in zip(classes, boxes)
+            )
+            (root / f'Annotations/{image_id}.xml').write_text(
+                f'<annotation><size><width>{width}</width><height>{height}</height>'
+                f'<depth>3</depth></size>{objects}</annotation>'
+            )
+            _image_with_boxes(rng, root / f'JPEGImages/{image_id}.jpg', boxes, height, width)
+    return root
+
+
+def coco_detection(root: Path, categories, masks: bool = True) -> Path:
+    """root/{train,val}2017/*.jpg and root/annotations/instances_{train,val}2017.json"""
+    rng = np.random.RandomState(0)
+    (root / 'annotations').mkdir(parents=True)
+    for split in ('train', 'val'):
+        images, annotations = [], []
+        for i in range(1, 4):
+            height, width = 70 + 5 * i, 90
+            boxes = list(_boxes(rng, 3, height, width))
+            name = f'{split}{i:012}.jpg'
+            _image_with_boxes(rng, root / f'{split}2017/{name}', boxes, height, width)
+            images.append(dict(id=i, file_name=name, height=height, width=width))
+            for x1, y1, x2, y2 in boxes:
+                x, y, w, h = (int(v) for v in (x1 - 1, y1 - 1, x2 - x1 + 1, y2 - y1 + 1))
+                annotation = dict(
+                    id=len(annotations) + 1,
+                    image_id=i,
+                    category_id=categories[rng.randint(len(categories))]['id'],
+                    bbox=[x, y, w, h],
+                    area=w * h,
+                    iscrowd=0,
+                )
+                if masks:
+                    corners = [x, y, x + w, y, x + w, y + h, x, y + h]
+                    annotation['segmentation'] = [corners]
+                annotations.append(annotation)
+        content = dict(images=images, annotations=annotations, categories=list(categories))
+        file = root / f'annotations/instances_{split}2017.json'
+        file.write_text(json.dumps(content))
+    return root

@@ -2,7 +2,6 @@ from pathlib import Path
 from typing import Sequence
 
 import torch
-
 from detectron2.config import CfgNode, get_cfg
 
 

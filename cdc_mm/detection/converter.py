@@ -2,7 +2,7 @@ import os
 import pickle
 import re
 from collections import OrderedDict
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 from typing import List, Optional, Tuple
 
@@ -11,7 +11,6 @@ import torchvision
 
 from ..apis.backbone import read_backbone
 
-_DEPTHS = (18, 34, 50, 101, 152)
 # torchvision's names in detectron2's: stages first, then batch norms, then shortcuts.
 _RENAMES = (
     (r'^(conv1|bn1)\.', r'stem.\1.'),
@@ -41,7 +40,8 @@ def to_detectron2(
     """
     # Counters of batch norm are of no use there, and old files lack them.
     weights = {k: v for k, v in weights.items() if not k.endswith('num_batches_tracked')}
-    depth = min(_DEPTHS, key=lambda depth: len(_names(depth) ^ set(weights)))
+    depths = (50, 101, 152) if any('.conv3.' in name for name in weights) else (18, 34)
+    depth = min(depths, key=lambda depth: len(_names(depth) ^ set(weights)))
     missing = sorted(_names(depth) - set(weights))
     extra = sorted(set(weights) - _names(depth))
     if missing or extra:
@@ -53,8 +53,8 @@ def to_detectron2(
     stem = tuple(weights['conv1.weight'].shape[2:])
     if stem != (7, 7):
         raise ValueError(
-            f"the first convolution is {stem[0]}x{stem[1]}, the stem for small images; detectron2's "
-            'ResNet has 7x7. Pretrain a backbone of type ResNet, not ResNet_CIFAR.'
+            f'the first convolution is {stem[0]}x{stem[1]}, the stem for small images; that of '
+            "detectron2's ResNet is 7x7. Pretrain a backbone of type ResNet, not ResNet_CIFAR."
         )
     return OrderedDict((_rename(k), v) for k, v in weights.items()), depth
 
@@ -104,7 +104,7 @@ def convert_checkpoint(
     return sum(value.ndim == 4 for value in weights.values()), found
 
 
-@lru_cache(maxsize=None)
+@cache
 def _names(depth: int) -> frozenset:
     with torch.device('meta'):
         resnet = getattr(torchvision.models, f'resnet{depth}')()

@@ -107,8 +107,8 @@ def check_data(cfg: CfgNode) -> None:
         for path in paths:
             if not path.exists():
                 raise FileNotFoundError(
-                    f'{name}: there is no {path}. Put the data there, or set DETECTRON2_DATASETS to '
-                    'the folder of VOC2007/, VOC2012/ and coco/ (by default datasets/).'
+                    f'{name}: there is no {path}. Put the data there, or set DETECTRON2_DATASETS '
+                    'to the folder of VOC2007/, VOC2012/ and coco/ (by default datasets/).'
                 )
 
 

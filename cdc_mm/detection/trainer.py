@@ -155,8 +155,8 @@ def _load_detector(model: nn.Module, cfg: CfgNode) -> int:
     rest, missing = _load(model, filename)
     if missing:
         raise ValueError(
-            f'{filename} lacks {len(missing)} of the weights of this detector ({min(missing)}, ...). '
-            'Use the config and the data that it was trained with.'
+            f'{filename} lacks {len(missing)} of the weights of this detector ({min(missing)}, '
+            '...). Use the config and the data that it was trained with.'
         )
     return rest['iteration'] + 1
 
