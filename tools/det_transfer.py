@@ -141,8 +141,9 @@ def main() -> None:
         runs.append(json.loads(Path(run_cfg.OUTPUT_DIR, 'results.json').read_text()))
     table = detection.summarize(label, runs, cfg.PAPER)
     out = Path(cfg.OUTPUT_DIR, 'results.md')
-    out.write_text(table + '\n')
-    print(f'\n{out}: {cfg.DATASETS.TEST[0]}, percent\n\n{table}')
+    text = f'{Path(args.config).stem} on {cfg.DATASETS.TEST[0]}, percent\n\n{table}\n'
+    out.write_text(text)
+    print(f'\n{text}\n{out}')
 
 
 if __name__ == '__main__':

@@ -72,14 +72,14 @@ def load_pretrained(model: nn.Module, filename: str) -> None:
         if isinstance(module, Conv2d) and module.norm is not None and _STAGES & {*name.split('.')}
     ]
     empty = [name for name in convs if any(p.startswith(f'{name}.') for p in parameters)]
-    count = f'{len(convs) - len(empty)} of {len(convs)} convolutions with their norms'
+    count = f"{len(convs) - len(empty)} of the backbone's {len(convs)} convolutions and norms"
     if empty:
         raise ValueError(
-            f'{filename or "no checkpoint"} fills {count} of the backbone; {empty[0]} and others '
-            'would start from scratch. Give the checkpoint of a ResNet of the depth and width of '
-            'the config (--pretrained), or train without one by the config *_random.yaml.'
+            f'{filename or "no checkpoint"} fills {count}; {empty[0]} and others would start '
+            'from scratch. Give the checkpoint of a ResNet of the depth and width of the config '
+            '(--pretrained), or train without one by a config with FROM_SCRATCH: True.'
         )
-    logger.info(f'Pretrained: {count} of the backbone come from {filename}')
+    logger.info(f'{count} come from {filename}')
 
 
 def transfer(
@@ -137,7 +137,7 @@ def _load(model: nn.Module, filename: str) -> Tuple[dict, Set[str]]:
     checkpointer = _Checkpointer(model)
     try:
         rest = checkpointer.load(filename)
-    except (pickle.UnpicklingError, EOFError, IndexError, KeyError, TypeError) as error:
+    except (pickle.UnpicklingError, AttributeError, EOFError, KeyError, TypeError) as error:
         raise ValueError(f'{filename} is damaged or no checkpoint: {error}') from error
     return rest, checkpointer.missing
 
