@@ -177,7 +177,7 @@ def test_resume_continues(own, pretrained, tmp_path, call, capfd):
     lines = [json.loads(line) for line in (tmp_path / 'metrics.json').read_text().splitlines()]
     assert [line['iteration'] for line in lines if 'total_loss' in line] == [1, 2]
     state = torch.load(tmp_path / 'model_final.pth', weights_only=True)
-    assert state['iteration'] == 2 and state['optimizer']['state']
+    assert state['iteration'] == 2 and state['trainer']['_trainer']['optimizer']['state']
     assert json.loads((tmp_path / 'results.json').read_text())['iterations'] == 3
 
 
