@@ -26,6 +26,7 @@ $(VENV)/.installed: requirements.txt constraints.txt pyproject.toml
 	$(BIN)/python -m pip install --no-deps -e .
 	touch $@
 
-$(VENV)/.installed-test: $(VENV)/.installed requirements-test.txt
+$(VENV)/.installed-test: $(VENV)/.installed requirements-test.txt requirements-detection.txt tools/install_detectron2.sh
 	$(BIN)/python -m pip install -r requirements-test.txt -c constraints.txt
+	PYTHON=$(BIN)/python tools/install_detectron2.sh --pypi
 	touch $@

@@ -12,6 +12,7 @@ PIP=("$PYTHON" -m pip install --disable-pip-version-check -c "$ROOT/constraints.
 
 from_repository() {
     GIT_TERMINAL_PROMPT=0 timeout 30 git ls-remote --quiet --exit-code "$REPOSITORY" HEAD >/dev/null &&
+        "$PYTHON" -m pip uninstall --yes sal-detectron2 &&
         "${PIP[@]}" setuptools wheel &&
         # --no-deps: it asks for numpy<2, but runs on numpy 2.
         "${PIP[@]}" --no-deps --no-build-isolation "git+$REPOSITORY"
@@ -27,6 +28,7 @@ from_pypi() {
         --python-version 3.10 --abi none --platform any sal-detectron2==0.7.2
     # Its top-level package `tools` would hide any folder of that name.
     rm -rf "$folder/tools" "$folder"/detectron2/_C.*.so
+    sed -i -e '/^tools\//d' -e '/^detectron2\/_C\./d' "$folder"/sal_detectron2-*.dist-info/RECORD
     cp -r "$folder"/. "$site"
 }
 

@@ -18,6 +18,7 @@ from torch import nn
 
 from ..apis.runner import clear_errors
 from . import roi_heads  # noqa: F401  (registers Res5ROIHeadsExtraNorm)
+from .pictures import draw_detections
 
 logger = logging.getLogger(__name__)
 
@@ -88,7 +89,7 @@ def transfer(
     """Fine-tune and evaluate one detector, in each of the processes of a launch.
 
     The main process writes ``results.json`` into ``OUTPUT_DIR``: the seed, the number of
-    iterations trained, and the metrics in percent.
+    iterations trained, and the metrics in percent; and ``detections.png``.
 
     Args:
         cfg (CfgNode): A full config.
@@ -119,9 +120,11 @@ def transfer(
     else:
         trainer.train()
         metrics, iterations = trainer._last_eval_results, trainer.max_iter
+        model = trainer.checkpointer.model
     if comm.is_main_process():
         result = dict(seed=cfg.SEED, iterations=iterations, metrics=metrics)
         Path(cfg.OUTPUT_DIR, 'results.json').write_text(json.dumps(result, indent=2))
+        draw_detections(cfg, model, f'{cfg.OUTPUT_DIR}/detections.png')
 
 
 class _Checkpointer(DetectionCheckpointer):
