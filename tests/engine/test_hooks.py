@@ -10,6 +10,7 @@ import torch
 from helpers import run_ranks
 from mmengine.fileio import put
 from mmengine.logging import HistoryBuffer, MessageHub
+from mmengine.runner import EpochBasedTrainLoop
 from mmpretrain.registry import HOOKS, MODELS
 from mmpretrain.structures import DataSample
 
@@ -147,6 +148,7 @@ def fake_runner(work_dir, bgr=False):
         visualizer=_Visualizer(),
         work_dir=str(work_dir),
         iter=5,
+        _train_loop=object.__new__(EpochBasedTrainLoop),
         logger=SimpleNamespace(info=lambda text: None),
     )
 
