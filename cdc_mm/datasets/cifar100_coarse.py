@@ -46,6 +46,6 @@ class CIFAR100Coarse(CIFAR100):
         name = (self.train_list if self.split == 'train' else self.test_list)[0][0]
         # Its checksum has just been verified.
         entry = pickle.loads(get(join_path(root, self.base_folder, name)), encoding='latin1')
-        for info, label in zip(infos, entry['fine_labels']):
+        for info, label in zip(infos, entry['coarse_labels']):
             info['gt_label'] = int(label)
         return infos
