@@ -64,7 +64,7 @@ def read_class_list(subset: Union[int, str]) -> Tuple[List[str], List[str]]:
 
     Raises:
         FileNotFoundError: If there is no such list.
-        ValueError: If it is empty or names a class twice.
+        ValueError: If it is empty, names a class twice, or names what is no plain folder name.
     """
     shipped = Path(__file__).parent / 'imagenet_subsets'
     path = shipped / f'imagenet_{subset}.txt' if isinstance(subset, int) else Path(subset)
@@ -80,4 +80,7 @@ def read_class_list(subset: Union[int, str]) -> Tuple[List[str], List[str]]:
             f'{path} names {len(folders)} classes, {len(set(folders))} of them different; it must '
             'name each class once.'
         )
+    outside = [folder for folder in folders if Path(folder).name != folder or folder == '..']
+    if outside:
+        raise ValueError(f'{path} names {outside[0]}, which is no folder of the data set.')
     return folders, names

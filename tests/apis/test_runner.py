@@ -107,8 +107,8 @@ def test_sync_bn_works_without_cuda(tmp_path):
         st.sampled_from(
             ['model = dict(type="CDC")', 'x = 1 / 0', 'y = nobody', 'import none_such', 'a = (',
              '{', '_base_ = "none.py"', '_base_ = 3', '"a": [1', 'a: {b: [c', '}', '\x00',
-             '    b = 2', 'raise SystemError',
-             'c = {{fileDirname}}', 'd = "{{$HOME:x}}"', '[1, 2]', 'a = a.b']
+             '    b = 2', 'raise SystemError', 'c = {{fileDirname}}', 'd = "{{$HOME:x}}"', '[1, 2]',
+             'a = a.b']
         ),
         max_size=4,
     ),

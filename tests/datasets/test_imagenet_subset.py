@@ -64,3 +64,11 @@ def test_refuses_bad_lists(tmp_path):
         build(tmp_path, write(tmp_path / 'empty.txt', ''))
     with pytest.raises(ValueError, match="'train' or 'val', got 'test'"):
         build(tmp_path, 50, split='test')
+
+
+@pytest.mark.parametrize('name', ['../outside', '/etc', '..', 'n01440764/deeper'])
+def test_a_list_cannot_leave_the_folder_of_the_data(tmp_path, name):
+    path = tmp_path / 'list.txt'
+    path.write_text(f'n01440764 tench\n{name}\n')
+    with pytest.raises(ValueError, match=f'names {name}, which is no folder of the data set'):
+        read_class_list(str(path))
