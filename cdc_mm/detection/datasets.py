@@ -95,7 +95,10 @@ def check_data(cfg: CfgNode) -> None:
         if name not in DatasetCatalog:
             raise ValueError(f'detectron2 knows no data set {name}')
         meta = MetadataCatalog.get(name)
-        if meta.evaluator_type == 'pascal_voc':
+        kind = meta.get('evaluator_type')
+        if kind not in ('pascal_voc', 'coco'):
+            raise ValueError(f'{name} is neither a data set of VOC nor one of COCO')
+        if kind == 'pascal_voc':
             root = Path(meta.dirname)
             paths = [
                 root / 'ImageSets/Main' / f'{meta.split}.txt',

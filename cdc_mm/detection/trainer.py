@@ -145,8 +145,8 @@ def _load(model: nn.Module, filename: str) -> Tuple[dict, Set[str]]:
     return rest, checkpointer.missing
 
 
-def _load_detector(model: nn.Module, cfg: CfgNode) -> int:
-    # Returns the number of iterations it was trained for.
+def _load_detector(model: nn.Module, cfg: CfgNode) -> Optional[int]:
+    # Returns the number of iterations it was trained for, where the file says so.
     filename = (
         cfg.MODEL.WEIGHTS or DetectionCheckpointer(model, cfg.OUTPUT_DIR).get_checkpoint_file()
     )
@@ -161,12 +161,13 @@ def _load_detector(model: nn.Module, cfg: CfgNode) -> int:
             f'{filename} lacks {len(missing)} of the weights of this detector ({min(missing)}, '
             '...). Use the config and the data that it was trained with.'
         )
-    return rest['iteration'] + 1
+    return rest['iteration'] + 1 if 'iteration' in rest else None
 
 
 def _use_cpu_processes(cfg: CfgNode) -> None:
     # SyncBN wants GPUs; its equal that runs on CPUs has the same names in checkpoints.
     for node in (cfg.MODEL.RESNETS, cfg.MODEL.FPN, cfg.MODEL.ROI_BOX_HEAD, cfg.MODEL.ROI_MASK_HEAD):
-        node.NORM = node.NORM.replace('SyncBN', 'naiveSyncBN')
+        if node.NORM == 'SyncBN':
+            node.NORM = 'naiveSyncBN'
     # DistributedDataParallel accepts no device on CPUs. This process is this launch's own.
     defaults.create_ddp_model = partial(defaults.create_ddp_model, device_ids=None)

@@ -162,13 +162,10 @@ def test_refuses_a_missing_data_root(name, monkeypatch, tmp_path):
 def test_refuses_no_or_unknown_data():
     with pytest.raises(ValueError, match='add --voc-root or --coco-json'):
         check_data(config('custom_R_50_C4_quarter'))
-    with pytest.raises(ValueError, match='knows no data set no_such_set'):
-        check_data(
-            config(
-                'custom_R_50_C4_quarter',
-                'DATASETS.TRAIN',
-                ('no_such_set',),
-                'DATASETS.TEST',
-                ('no_such_set',),
-            )
-        )
+    for name, message in (
+        ('no_such_set', 'knows no data set no_such_set'),
+        ('ade20k_sem_seg_val', 'ade20k_sem_seg_val is neither'),
+    ):
+        options = ('DATASETS.TRAIN', (name,), 'DATASETS.TEST', (name,))
+        with pytest.raises(ValueError, match=message):
+            check_data(config('custom_R_50_C4_quarter', *options))
