@@ -11,7 +11,7 @@ quickstart: install  ## Train and evaluate CDC on handwritten digits, in minutes
 test: install-test  ## Lint and the whole test suite.
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/coverage run -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/coverage run -m pytest --numprocesses 2 --dist worksteal
 	$(BIN)/coverage combine -q
 	$(BIN)/coverage report --skip-covered --fail-under=90
 
