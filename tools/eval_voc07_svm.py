@@ -14,7 +14,7 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
         'config',
-        help='config file: network and multi-label data, as configs/linear/linear_r50_voc07.py',
+        help='config file: network and multi-label data, as configs/linear/linear_r50_voc07_svm.py',
     )
     parser.add_argument('checkpoint', help='any pretraining checkpoint')
     parser.add_argument('--cost', type=float, default=0.5, help='C of the SVMs (default: 0.5)')

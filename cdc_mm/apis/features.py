@@ -198,7 +198,7 @@ def multi_hot(labels: list, num_classes: int, name: str) -> np.ndarray:
     if not all(isinstance(label, (list, tuple)) for label in labels):
         raise ValueError(
             f'the {name} data is not multi-label: use a config whose data set is VOC07, as '
-            'configs/linear/linear_r50_voc07.py'
+            'configs/linear/linear_r50_voc07_svm.py'
         )
     table = np.zeros((len(labels), num_classes), dtype=np.int64)
     for row, label in zip(table, labels):
@@ -219,7 +219,8 @@ def evaluation_dataset_cfg(cfg: Config, split: str) -> dict:
     dataset = cfg[_LOADERS[split]].dataset.to_dict()
     dataset['pipeline'] = cfg.test_dataloader.dataset.to_dict()['pipeline']
     # Off where training reads a folder whose labels it must not see.
-    dataset.pop('with_label', None)
+    if dataset.get('with_label') is False:
+        del dataset['with_label']
     return dataset
 
 

@@ -139,7 +139,7 @@ def voc(tmp_path, monkeypatch):
 
 def test_voc07_svm(voc, tmp_path, call, capsys):
     _, checkpoint, options = voc
-    call('eval_voc07_svm', 'configs/linear/linear_r50_voc07.py', checkpoint, '--cache-dir',
+    call('eval_voc07_svm', 'configs/linear/linear_r50_voc07_svm.py', checkpoint, '--cache-dir',
          tmp_path / 'c', '--low-shot', '--shots', 1, 2, '--draws', 2,
          '--out', tmp_path / 'svm.json', options=options)  # fmt: skip
     result = json.loads((tmp_path / 'svm.json').read_text())
@@ -159,5 +159,5 @@ def test_voc07_svm_shows_the_expected_tree(voc, tmp_path, call):
     root, checkpoint, options = voc
     shutil.rmtree(root / 'Annotations')
     with pytest.raises(SystemExit, match=r'lacks Annotations\. Expected:'):
-        call('eval_voc07_svm', 'configs/linear/linear_r50_voc07.py', checkpoint,
+        call('eval_voc07_svm', 'configs/linear/linear_r50_voc07_svm.py', checkpoint,
              '--cache-dir', tmp_path / 'c', options=options)  # fmt: skip
