@@ -4,12 +4,12 @@ _base_ = 'linear_r18_cifar10.py'
 data_root = 'data/cifar10_folder'
 
 train_pipeline = [
-    dict(type='LoadImageFromFile'),
+    dict(type='LoadImage'),
     dict(type='RandomCrop', crop_size=32, padding=4),
     dict(type='RandomFlip', prob=0.5),
     dict(type='PackInputs'),
 ]
-test_pipeline = [dict(type='LoadImageFromFile'), dict(type='PackInputs')]
+test_pipeline = [dict(type='LoadImage'), dict(type='PackInputs')]
 train_dataloader = dict(
     dataset=dict(
         _delete_=True,
@@ -29,4 +29,4 @@ val_dataloader = dict(
     )
 )
 test_dataloader = val_dataloader
-data_preprocessor = dict(to_rgb=True)  # LoadImageFromFile gives BGR
+data_preprocessor = dict(to_rgb=True)  # LoadImage gives BGR

@@ -7,7 +7,7 @@ lr = 5.0
 
 data_root = 'data/places205'
 test_pipeline = [
-    dict(type='LoadImageFromFile'),
+    dict(type='LoadImage'),
     dict(type='Resize', scale=(256, 256), backend='pillow'),
     dict(type='CenterCrop', crop_size=224),
     dict(type='PackInputs'),

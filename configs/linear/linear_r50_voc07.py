@@ -12,7 +12,7 @@ batch_size = 16
 
 data_root = 'data/VOCdevkit/VOC2007'
 train_pipeline = [
-    dict(type='LoadImageFromFile'),
+    dict(type='LoadImage'),
     dict(type='Resize', scale=(300, 300), backend='pillow'),
     dict(type='NumpyToPIL', to_rgb=True),
     dict(
@@ -28,7 +28,7 @@ train_pipeline = [
     dict(type='PackInputs'),
 ]
 test_pipeline = [
-    dict(type='LoadImageFromFile'),
+    dict(type='LoadImage'),
     dict(type='ResizeEdge', scale=330, edge='short', backend='pillow'),
     dict(type='CenterCrop', crop_size=300),
     dict(type='PackInputs'),

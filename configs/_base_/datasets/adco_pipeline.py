@@ -1,6 +1,6 @@
 # The augmentation that AdCo's linear evaluation has on by default: MoCo v2's.
 adco_pipeline = [
-    dict(type='LoadImageFromFile'),
+    dict(type='LoadImage'),
     dict(type='RandomResizedCrop', scale=224, crop_ratio_range=(0.2, 1.0), backend='pillow'),
     dict(type='NumpyToPIL', to_rgb=True),
     dict(
