@@ -60,3 +60,15 @@ def test_two_ranks_write_each_image_once_and_in_order(tmp_path):
 def test_refuses_other_files():
     with pytest.raises(ValueError, match=r'must be a \.csv file, got clusters\.txt'):
         METRICS.build(dict(type='DumpClusters', out_file_path='clusters.txt'))
+
+
+def test_an_image_that_could_not_be_read_has_no_cluster(tmp_path):
+    metric = METRICS.build(dict(type='DumpClusters', out_file_path=str(tmp_path / 'x.csv')))
+    for shape in ((0, 0), (8, 8)):
+        info = dict(img_path=f'{shape[0]}.jpg', ori_shape=shape)
+        sample = DataSample(metainfo=info).set_pred_score(SCORES[0])
+        metric.process({}, [sample.set_pred_label(SCORES[0].argmax()).to_dict()])
+    metric.evaluate(2)
+    blank, whole = read(tmp_path / 'x.csv')
+    assert blank == dict(image='0.jpg', cluster='', confidence='')
+    assert whole['cluster'] == str(int(SCORES[0].argmax()))

@@ -6,6 +6,8 @@ from mmengine.evaluator import BaseMetric
 from mmengine.logging import print_log
 from mmpretrain.registry import METRICS
 
+from cdc_mm.datasets.transforms import is_blank
+
 
 @METRICS.register_module()
 class DumpClusters(BaseMetric):
@@ -13,6 +15,7 @@ class DumpClusters(BaseMetric):
 
     The columns are ``image`` (its path, or its index if the data set is no folder of files),
     ``cluster`` (argmax of ``pred_score``, from 0) and ``confidence`` (that maximum, in [0, 1]).
+    Both are empty for an image that could not be read.
 
     Args:
         out_file_path (str): The table, a ``.csv`` file.
@@ -38,6 +41,9 @@ class DumpClusters(BaseMetric):
         """Keep the row of each sample."""
         for sample in data_samples:
             image = sample.get('img_path', sample.get('sample_idx'))
+            if is_blank(sample):
+                self.results.append((image, '', ''))
+                continue
             confidence = float(sample['pred_score'].max())
             self.results.append((image, int(sample['pred_label']), f'{confidence:.4f}'))
 
