@@ -59,7 +59,7 @@ class DumpClusters(BaseMetric):
         path = Path(self.out_file_path)
         path.parent.mkdir(parents=True, exist_ok=True)
         # File names need not be valid UTF-8.
-        with path.open('w', newline='', encoding='utf-8') as file:
+        with path.open('w', newline='', encoding='utf-8', errors='surrogateescape') as file:
             csv.writer(file).writerows([('image', 'cluster', 'confidence'), *results])
         print_log(f'The cluster of each image: {path}', logger='current')
         return {}
