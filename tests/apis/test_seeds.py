@@ -104,7 +104,7 @@ def test_a_failure_ends_its_chain_only_and_says_why(monkeypatch, chains, capsys)
 
 
 @pytest.mark.parametrize('stop', [signal.SIGINT, signal.SIGTERM])
-def test_processes_end_when_the_tool_is_stopped(monkeypatch, chains, stop):
+def test_processes_end_when_the_tool_is_stopped(monkeypatch, request, chains, stop):
     ended = []
 
     def poll():
@@ -114,6 +114,9 @@ def test_processes_end_when_the_tool_is_stopped(monkeypatch, chains, stop):
         poll=poll, terminate=lambda: ended.append('told'), wait=lambda: ended.append('ended')
     )
     monkeypatch.setattr(seeds, 'launch', lambda *args: process)
+    # In the background SIGINT may be ignored, and this would wait for it for ever.
+    interrupt = signal.signal(signal.SIGINT, signal.default_int_handler)
+    request.addfinalizer(lambda: signal.signal(signal.SIGINT, interrupt))
     with pytest.raises(SystemExit, match='the same command goes on'):
         run_chains(chains, ['0', '1'], poll_seconds=0)
     assert ended == ['told', 'told', 'ended', 'ended']
