@@ -32,11 +32,16 @@ def _rank_main(rank, world_size, port, function, args, results):
         torch.distributed.destroy_process_group()
 
 
-def run_ranks(world_size, function, *args):
-    """Run ``function(rank, world_size, *args)`` on gloo ranks; returns their results by rank."""
+def free_port():
+    """A port that nobody listens on."""
     with socket.socket() as sock:
         sock.bind(('127.0.0.1', 0))
-        port = sock.getsockname()[1]
+        return sock.getsockname()[1]
+
+
+def run_ranks(world_size, function, *args):
+    """Run ``function(rank, world_size, *args)`` on gloo ranks; returns their results by rank."""
+    port = free_port()
     with mp.Manager() as manager:
         results = manager.dict()
         mp.start_processes(

@@ -7,7 +7,7 @@ import time
 import generated
 import pytest
 import torch
-from helpers import CONFIG, ROOT, SMALL, run_tool
+from helpers import CONFIG, ROOT, SMALL, free_port, run_tool
 from mmcv.transforms import BaseTransform
 from mmpretrain.registry import TRANSFORMS
 
@@ -158,7 +158,7 @@ def test_a_rank_that_is_killed_ends_the_job_with_its_reason(tmp_path):
         "custom_imports = dict(imports=['cdc_mm', 'killer'], allow_failed_imports=False)\n"
         "custom_hooks = [dict(type='KillRank')]\n"
     )
-    env = dict(PORT='29541', PYTHONPATH=str(tmp_path))
+    env = dict(PORT=str(free_port()), PYTHONPATH=str(tmp_path))
     done = run_tool('tools/dist_train.sh', config, 2, '--work-dir', tmp_path / 'work',
                     '--cfg-options', *SMALL, check=False, env=env)  # fmt: skip
     assert time.time() - float((tmp_path / 'killed_at').read_text()) < 60

@@ -7,7 +7,7 @@ import cv2
 import generated
 import pytest
 import torch
-from helpers import CONFIG, ROOT, SMALL, run_tool
+from helpers import CONFIG, ROOT, SMALL, free_port, run_tool
 
 
 def test_training_logs_and_writes(trained):
@@ -92,7 +92,7 @@ def test_tta_averages_flips(trained, tmp_path, call):
 
 def test_two_processes_without_a_gpu(tmp_path):
     options = (*SMALL, 'train_cfg.max_epochs=1')
-    env = dict(PORT='29517')
+    env = dict(PORT=str(free_port()))
     done = run_tool('tools/dist_train.sh', CONFIG, 2, '--work-dir', tmp_path / 'train',
                     '--cfg-options', *options, env=env)  # fmt: skip
     assert 'Distributed training: True' in done.stdout + done.stderr
