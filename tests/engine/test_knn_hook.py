@@ -1,5 +1,6 @@
 from types import SimpleNamespace
 
+import generated
 import pytest
 import torch
 from helpers import ROOT, run_ranks
@@ -80,6 +81,20 @@ def test_two_ranks_equal_one_process():
 def test_refuses_more_neighbours_than_images():
     with pytest.raises(ValueError, match='k=201, but there are 200 training images'):
         evaluate(make_runner(), k=201)
+
+
+def test_refuses_data_without_labels(tmp_path):
+    runner = make_runner()
+    root = generated.image_folder(tmp_path)
+    for split in ('train', 'test'):
+        runner.cfg[f'{split}_dataloader'].dataset = dict(
+            type='ImageFolder',
+            data_root=str(root),
+            data_prefix=f'{split}/a' if split == 'test' else 'train',
+            pipeline=[],
+        )
+    with pytest.raises(ValueError, match='the test images have none'):
+        evaluate(runner, k=2)
 
 
 @pytest.mark.parametrize('name', ['interval', 'k', 'temperature'])

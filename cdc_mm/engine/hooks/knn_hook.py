@@ -49,11 +49,15 @@ class KNNHook(Hook):
         """Open both data sets.
 
         Raises:
-            ValueError: If there are fewer than k training images.
+            ValueError: If a data set has no labels, or there are fewer than k training images.
         """
         self._loaders = []
         for split in ('train', 'test'):
             dataset = DATASETS.build(evaluation_dataset_cfg(runner.cfg, split))
+            if not any('gt_label' in dataset.get_data_info(i) for i in range(len(dataset))):
+                raise ValueError(
+                    f'KNNHook compares with labels, and the {split} images have none: leave it out'
+                )
             self._loaders.append(evaluation_loader(runner.cfg, dataset))
         images = len(self._loaders[0].dataset)
         if images < self.k:
