@@ -58,8 +58,9 @@ def main() -> None:
         apis.set_dataloader_defaults(cfg)
         runner = apis.build_runner(cfg)
         apis.prepare_training(runner)
-    runner.train()
-    metrics = runner.test()
+    with apis.clear_run_errors():
+        runner.train()
+        metrics = runner.test()
 
     cdc = {name: metrics[f'clustering/{name}'] for name in ('acc', 'nmi', 'ari')}
     rows = {'k-means on pixels': kmeans_on_pixels(cfg, args.seed), 'CDC': cdc}
