@@ -4,6 +4,7 @@ import os
 import socket
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import torch
@@ -22,12 +23,15 @@ SMALL = (
 )
 
 
-def _rank_main(rank, world_size, port, function, args, results):
-    os.environ.update(MASTER_ADDR='127.0.0.1', MASTER_PORT=str(port))
+def _rank_main(rank, world_size, store, function, args, results):
     torch.set_num_threads(1)
-    torch.distributed.init_process_group('gloo', rank=rank, world_size=world_size)
+    torch.distributed.init_process_group(
+        'gloo', init_method=f'file://{store}', rank=rank, world_size=world_size
+    )
     try:
         results[rank] = function(rank, world_size, *args)
+        # A rank that leaves while another still connects would take it down.
+        torch.distributed.barrier()
     finally:
         torch.distributed.destroy_process_group()
 
@@ -41,12 +45,11 @@ def free_port():
 
 def run_ranks(world_size, function, *args):
     """Run ``function(rank, world_size, *args)`` on gloo ranks; returns their results by rank."""
-    port = free_port()
-    with mp.Manager() as manager:
+    with tempfile.TemporaryDirectory() as folder, mp.Manager() as manager:
         results = manager.dict()
         mp.start_processes(
             _rank_main,
-            (world_size, port, function, args, results),
+            (world_size, Path(folder) / 'store', function, args, results),
             nprocs=world_size,
             start_method='fork',
         )
