@@ -1,5 +1,5 @@
-# CDC on the 1,797 digits that scikit-learn ships: the quickstart, minutes on two CPU cores. Network,
-# augmentation and t were chosen without labels, by how far seeds agree (docs/results.md).
+# CDC on the 1,797 digits that scikit-learn ships: the quickstart, minutes on two CPU cores.
+# Network, augmentation and t were chosen without labels, by how far seeds agree (docs/results.md).
 _base_ = ['_base_/datasets/digits.py', '_base_/default_runtime.py']
 
 num_clusters = 10

@@ -54,21 +54,17 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def unit_rows(rows: np.ndarray) -> np.ndarray:
-    """Rows of length 1, float32, in memory."""
-    rows = np.array(rows, dtype=np.float32)
-    rows /= np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
-    return rows
-
-
 def main() -> None:
     args = parse_args()
 
     # After parsing, so that --help and mistyped flags answer at once.
-    from sklearn.cluster import KMeans
-
     from cdc_mm import apis
-    from cdc_mm.evaluation.functional import label_metrics, size_metrics
+    from cdc_mm.evaluation.functional import (
+        kmeans_clusters,
+        label_metrics,
+        size_metrics,
+        unit_rows,
+    )
 
     with apis.clear_errors():
         if args.trust_checkpoint:
@@ -89,9 +85,13 @@ def main() -> None:
                 f'{num_clusters}'
             )
 
-    kmeans = KMeans(num_clusters, n_init=args.restarts, random_state=args.seed)
-    kmeans.fit(unit_rows(extract('train')))
-    clusters = kmeans.predict(unit_rows(test.select(extract('test'))))
+    clusters = kmeans_clusters(
+        unit_rows(extract('train')),
+        unit_rows(test.select(extract('test'))),
+        num_clusters,
+        args.restarts,
+        args.seed,
+    )
     result = dict(
         num_clusters=num_clusters,
         output=args.output,

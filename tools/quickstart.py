@@ -3,6 +3,7 @@
 
 import argparse
 import os.path as osp
+from typing import Tuple
 
 import mmengine
 import numpy as np
@@ -21,24 +22,28 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def kmeans_on_pixels(cfg: Config, seed: int) -> dict:
-    """k-means fitted on the training pixels, evaluated on the held-out ones like CDC."""
+def kmeans_rows(cfg: Config, checkpoint: str, seed: int) -> Tuple[dict, dict]:
+    """k-means on pixels and on CDC's features, fitted on the training split, like CDC."""
     from mmpretrain.registry import DATASETS
-    from sklearn.cluster import KMeans
 
-    from cdc_mm.evaluation.functional import label_metrics
+    from cdc_mm import apis
+    from cdc_mm.evaluation.functional import kmeans_clusters, label_metrics, unit_rows
 
-    def load(dataset_cfg: dict) -> tuple:
+    def pixels(dataset_cfg: dict) -> np.ndarray:
         dataset = DATASETS.build(dataset_cfg)
         infos = [dataset.get_data_info(i) for i in range(len(dataset))]
-        pixels = np.stack([info['img'].ravel() for info in infos]).astype(np.float64)
-        return pixels, np.array([info['gt_label'] for info in infos])
+        return np.stack([info['img'].ravel() for info in infos]).astype(np.float64)
 
     num_clusters = cfg.model.head.num_clusters
-    kmeans = KMeans(num_clusters, n_init=10, random_state=seed)
-    kmeans.fit(load(cfg.train_dataloader.dataset)[0])
-    pixels, labels = load(cfg.test_dataloader.dataset)
-    return label_metrics(labels, kmeans.predict(pixels), num_clusters)
+    extract = apis.FeatureExtractor(cfg, checkpoint, cache_dir=osp.join(cfg.work_dir, 'features'))
+
+    def evaluate(train: np.ndarray, test: np.ndarray) -> dict:
+        clusters = kmeans_clusters(train, test, num_clusters, seed=seed)
+        return label_metrics(np.array(extract.labels['test']), clusters, num_clusters)
+
+    train, test = (pixels(cfg[f'{split}_dataloader'].dataset) for split in ('train', 'test'))
+    features = {split: unit_rows(extract(split)) for split in ('train', 'test')}
+    return evaluate(train, test), evaluate(**features)
 
 
 def main() -> None:
@@ -62,17 +67,21 @@ def main() -> None:
         runner.train()
         metrics = runner.test()
 
-    cdc = {name: metrics[f'clustering/{name}'] for name in ('acc', 'nmi', 'ari')}
-    rows = {'k-means on pixels': kmeans_on_pixels(cfg, args.seed), 'CDC': cdc}
-    mmengine.dump(dict(seed=args.seed, **rows), osp.join(args.work_dir, 'quickstart.json'))
     checkpoint = osp.join(args.work_dir, f'epoch_{runner.epoch}.pth')
+    pixels, features = kmeans_rows(cfg, checkpoint, args.seed)
+    rows = {
+        'k-means on pixels': pixels,
+        'CDC': {name: metrics[f'clustering/{name}'] for name in ('acc', 'nmi', 'ari')},
+        "k-means on CDC's features": features,
+    }
+    mmengine.dump(dict(seed=args.seed, **rows), osp.join(args.work_dir, 'quickstart.json'))
     print(
         f'\nHeld-out digits: {metrics["clustering/num_samples"]} images that training never saw, '
         f'seed {args.seed}, percent\n\n'
-        f'{"":20}{"ACC":>7}{"NMI":>7}{"ARI":>7}'
+        f'{"":27}{"ACC":>7}{"NMI":>7}{"ARI":>7}'
     )
     for method, row in rows.items():
-        print(f'{method:20}' + ''.join(f'{row[name]:7.1f}' for name in ('acc', 'nmi', 'ari')))
+        print(f'{method:27}' + ''.join(f'{row[name]:7.1f}' for name in ('acc', 'nmi', 'ari')))
     print(
         f'\ncheckpoint  {checkpoint}\n'
         f'picture     {osp.join(args.work_dir, "contact_sheet.png")}\n'

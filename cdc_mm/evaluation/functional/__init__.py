@@ -10,6 +10,7 @@ from .clustering import (
     match_clusters,
     size_metrics,
 )
+from .kmeans import kmeans_clusters, unit_rows
 from .knn import knn_accuracy, knn_scores, nearest_neighbors, top_k, vote_accuracy
 from .linear_svm import low_shot_rows, svm_scores
 from .similarity import alignment, category_similarity, pair_similarity, uniformity
@@ -21,6 +22,7 @@ __all__ = [
     'class_average_precisions',
     'cluster_accuracy',
     'interpolated_average_precision',
+    'kmeans_clusters',
     'knn_accuracy',
     'knn_scores',
     'label_metrics',
@@ -35,5 +37,6 @@ __all__ = [
     'svm_scores',
     'top_k',
     'uniformity',
+    'unit_rows',
     'vote_accuracy',
 ]
