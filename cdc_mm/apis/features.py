@@ -46,6 +46,8 @@ class FeatureExtractor:
     Attributes:
         labels (dict): ``gt_label`` of every image by split (``train``, ``test``): a number, a list
             of numbers in multi-label data, None without a label.
+        images (dict): Path of every image by split, or its number where the data is no folder of
+            files.
         classes (tuple): Names of the classes, if the test data has them.
 
     Raises:
@@ -82,7 +84,7 @@ class FeatureExtractor:
             model=model_cfg, checkpoint=weights, output=output, dtype=dtype, bf16=bf16
         )
 
-        self.labels, self._datasets, self._paths = {}, {}, {}
+        self.labels, self.images, self._datasets, self._paths = {}, {}, {}, {}
         for split in _LOADERS:
             self._open(split)
         self.classes = self._datasets['test'].metainfo.get('classes')
@@ -121,8 +123,8 @@ class FeatureExtractor:
     def _open(self, split: str) -> None:
         dataset_cfg = evaluation_dataset_cfg(self.cfg, split)
         dataset = DATASETS.build(dataset_cfg)
-        self.labels[split], images = _scan(dataset)
-        settings = dict(self._settings, dataset=dataset_cfg, images=images)
+        self.labels[split], self.images[split], digest = _scan(dataset)
+        settings = dict(self._settings, dataset=dataset_cfg, images=digest)
         text = json.dumps(settings, sort_keys=True, default=str)
         key = hashlib.sha256(text.encode()).hexdigest()[:20]
         self._datasets[split] = dataset
@@ -278,16 +280,17 @@ def write_rows(path: Path, batches: Iterable[np.ndarray], count: int, dtype: str
         part.unlink(missing_ok=True)
 
 
-def _scan(dataset: Dataset) -> Tuple[List, str]:
-    """Labels of a data set, and a digest of its images that any change of them changes."""
-    labels, digest = [], hashlib.sha256()
+def _scan(dataset: Dataset) -> Tuple[List, List, str]:
+    """Labels and names of the images, and a digest of them that any change of them changes."""
+    labels, images, digest = [], [], hashlib.sha256()
     for i in range(len(dataset)):
         info = dataset.get_data_info(i)
         labels.append(info.get('gt_label'))
+        images.append(info.get('img_path', i))
         if 'img' in info:
             digest.update(f'{info["img"].shape}'.encode())
             digest.update(np.ascontiguousarray(info['img']))
         else:
             stat = os.stat(info['img_path'])
             digest.update(f'{info["img_path"]}\0{stat.st_size}\0{stat.st_mtime_ns}\n'.encode())
-    return labels, digest.hexdigest()
+    return labels, images, digest.hexdigest()

@@ -1,5 +1,6 @@
 """kNN, k-means, SVMs and linear classifiers on the features of a checkpoint."""
 
+import csv
 import json
 import shutil
 
@@ -62,6 +63,36 @@ def test_kmeans(features, tmp_path, call, capsys):
     assert result['nmi'] == pytest.approx(expected, abs=1) and expected > 20
     assert result['num_clusters'] == 10 and sum(result['cluster_sizes']) == 360
     assert f'NMI {result["nmi"]:.1f}' in capsys.readouterr().out
+
+
+def test_kmeans_of_a_folder_without_labels(tmp_path, call, capsys):
+    """Fifteen light and ten dark images: which is which is written down."""
+    rng = np.random.RandomState(0)
+    (tmp_path / 'images').mkdir()
+    for i in range(25):
+        pixels = rng.randint(60, size=(32, 32, 3)) + (190 if i % 5 < 3 else 0)
+        image = generated.Image.fromarray(pixels.astype(np.uint8))
+        image.save(tmp_path / 'images' / f'{i:02d}.png')
+    options = ['model.backbone.stem_channels=4', 'model.backbone.base_channels=4',
+               'model.neck.in_channels=32', 'model.head.num_clusters=2']  # fmt: skip
+    for field in ('train', 'val', 'test'):
+        options += [f'{field}_dataloader.dataset.data_root={tmp_path / "images"}',
+                    f'{field}_dataloader.num_workers=0']  # fmt: skip
+    cfg = Config.fromfile(ROOT / 'configs/cdc_r18_folder.py')
+    torch.manual_seed(0)
+    backbone = MODELS.build(dict(cfg.model.backbone, stem_channels=4, base_channels=4))
+    torch.save({f'backbone.{k}': v for k, v in backbone.state_dict().items()}, tmp_path / 'x.pth')
+    call('eval_kmeans', 'configs/cdc_r18_folder.py', tmp_path / 'x.pth', '--cache-dir', tmp_path,
+         '--clusters', tmp_path / 'new' / 'clusters.csv', options=options)  # fmt: skip
+    assert 'no labels; sizes of the clusters: [' in capsys.readouterr().out
+    with open(tmp_path / 'new' / 'clusters.csv', newline='') as file:
+        table = list(csv.reader(file))
+    assert table[0] == ['image', 'cluster']
+    assert [row[0] for row in table[1:]] == [
+        str(tmp_path / 'images' / f'{i:02d}.png') for i in range(25)
+    ]
+    light = table[1][1]
+    assert [row[1] == light for row in table[1:]] == [i % 5 < 3 for i in range(25)]
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,3 @@
-import csv
-from pathlib import Path
 from typing import List, Optional, Sequence
 
 from mmengine.evaluator import BaseMetric
@@ -7,6 +5,7 @@ from mmengine.logging import print_log
 from mmpretrain.registry import METRICS
 
 from cdc_mm.datasets.transforms import is_blank
+from cdc_mm.evaluation.functional import write_clusters_table
 
 
 @METRICS.register_module()
@@ -56,10 +55,6 @@ class DumpClusters(BaseMetric):
         Returns:
             dict: Nothing.
         """
-        path = Path(self.out_file_path)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        # File names need not be valid UTF-8.
-        with path.open('w', newline='', encoding='utf-8', errors='surrogateescape') as file:
-            csv.writer(file).writerows([('image', 'cluster', 'confidence'), *results])
-        print_log(f'The cluster of each image: {path}', logger='current')
+        write_clusters_table(self.out_file_path, ('image', 'cluster', 'confidence'), results)
+        print_log(f'The cluster of each image: {self.out_file_path}', logger='current')
         return {}
