@@ -1,6 +1,8 @@
 import os
+import re
 from typing import List, Optional, Sequence, Tuple, Union
 
+from mmengine.fileio import list_from_file
 from mmengine.logging import MMLogger
 from mmpretrain.datasets import CustomDataset
 from mmpretrain.registry import DATASETS
@@ -15,19 +17,22 @@ class ImageFolder(CustomDataset):
     """All images below a folder, at any depth, with or without class folders.
 
     mmpretrain's ``CustomDataset`` must be told whether there are labels; this one looks. It leaves
-    out hidden files and folders and sorts by path.
+    out hidden files and folders and sorts by path. ``ann_file`` names a list to use instead, of
+    lines ``PATH`` or ``PATH LABEL``, with paths below ``data_prefix``.
 
     Args:
         data_root (str): The folder, or what ``data_prefix`` is relative to.
         data_prefix (str): The folder below ``data_root``. Defaults to ''.
         with_label (bool, optional): Whether the first level of folders gives the labels. Defaults
-            to None: it does if every image lies in a folder and there are at least two.
+            to None: it does if every image lies in a folder and there are at least two. Of a list,
+            whether its lines have labels; None looks.
         extensions (Sequence[str]): Suffixes of images, in lower case.
         **kwargs: Other keyword arguments of mmpretrain's ``BaseDataset``.
 
     Raises:
         FileNotFoundError: If there is no such folder or no image in it.
-        ValueError: If ``with_label=True`` and there are images beside the class folders.
+        ValueError: If ``with_label=True`` and there are images beside the class folders, or if a
+            line of the list is none of the two.
     """
 
     def __init__(
@@ -45,6 +50,22 @@ class ImageFolder(CustomDataset):
             extensions=extensions,
             **kwargs,
         )
+
+    def load_data_list(self) -> List[dict]:
+        """Path, and label if there is one, of every image."""
+        if self.ann_file:
+            lines = [line.strip() for line in list_from_file(self.ann_file)]
+            if self.with_label is None:
+                self.with_label = not any(line.lower().endswith(self.extensions) for line in lines)
+            if self.with_label:
+                wrong = [line for line in lines if not re.fullmatch(r'.+ \d+', line)]
+            else:
+                wrong = [line for line in lines if not line.lower().endswith(self.extensions)]
+            if wrong or not lines:
+                expected = 'PATH LABEL, LABEL being a number' if self.with_label else 'PATH'
+                reason = f'has {wrong[0]!r}' if wrong else 'is empty'
+                raise ValueError(f'{self.ann_file} {reason}. Expected lines: {expected}.')
+        return super().load_data_list()
 
     def _find_samples(self) -> List[Union[str, Tuple[str, int]]]:
         root = self.img_prefix.rstrip('/')

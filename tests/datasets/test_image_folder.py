@@ -72,3 +72,31 @@ def test_says_what_is_missing(tmp_path):
     (tmp_path / 'a.txt').write_text('no image')
     with pytest.raises(FileNotFoundError, match=r'holds no images. .* being .bmp .jpeg .jpg'):
         build(tmp_path)
+
+
+def test_a_list_with_or_without_labels(tmp_path):
+    listed = tmp_path / 'list.txt'
+    listed.write_text('b 1.png 2\na.jpg 0\n')
+    assert entries(build(tmp_path, ann_file=str(listed)), tmp_path) == [
+        ('b 1.png', 2), ('a.jpg', 0),
+    ]  # fmt: skip
+    listed.write_text('b 1.png\na.JPG\n')
+    assert entries(build(tmp_path, ann_file=str(listed)), tmp_path) == [
+        ('b 1.png', None), ('a.JPG', None),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ('text', 'with_label', 'message'),
+    [
+        ('a.png 1\nb.png', None, "has 'a.png 1'. Expected lines: PATH"),
+        ('a.png 1\nb.png', False, "has 'a.png 1'. Expected lines: PATH"),
+        ('a.png 1\nb.png', True, "has 'b.png'. Expected lines: PATH LABEL"),
+        ('a.png cat', None, "has 'a.png cat'. Expected lines: PATH LABEL"),
+        ('', None, 'is empty'),
+    ],
+)
+def test_a_wrong_list_is_refused(tmp_path, text, with_label, message):
+    (tmp_path / 'list.txt').write_text(text)
+    with pytest.raises(ValueError, match=message):
+        build(tmp_path, ann_file=str(tmp_path / 'list.txt'), with_label=with_label)
