@@ -25,14 +25,14 @@ class ImageFolder(CustomDataset):
         data_prefix (str): The folder below ``data_root``. Defaults to ''.
         with_label (bool, optional): Whether the first level of folders gives the labels. Defaults
             to None: it does if every image lies in a folder and there are at least two. Of a list,
-            whether its lines have labels; None looks.
+            whether its labels are read; None reads what there is.
         extensions (Sequence[str]): Suffixes of images, in lower case.
         **kwargs: Other keyword arguments of mmpretrain's ``BaseDataset``.
 
     Raises:
         FileNotFoundError: If there is no such folder or no image in it.
-        ValueError: If ``with_label=True`` and there are images beside the class folders, or if a
-            line of the list is none of the two.
+        ValueError: If ``with_label=True`` and there are images beside the class folders, or if the
+            list has none, or other lines.
     """
 
     def __init__(
@@ -53,19 +53,25 @@ class ImageFolder(CustomDataset):
 
     def load_data_list(self) -> List[dict]:
         """Path, and label if there is one, of every image."""
-        if self.ann_file:
-            lines = [line.strip() for line in list_from_file(self.ann_file)]
-            if self.with_label is None:
-                self.with_label = not any(line.lower().endswith(self.extensions) for line in lines)
-            if self.with_label:
-                wrong = [line for line in lines if not re.fullmatch(r'.+ \d+', line)]
-            else:
-                wrong = [line for line in lines if not line.lower().endswith(self.extensions)]
-            if wrong or not lines:
-                expected = 'PATH LABEL, LABEL being a number' if self.with_label else 'PATH'
-                reason = f'has {wrong[0]!r}' if wrong else 'is empty'
-                raise ValueError(f'{self.ann_file} {reason}. Expected lines: {expected}.')
-        return super().load_data_list()
+        if not self.ann_file:
+            return super().load_data_list()
+        lines = [line.strip() for line in list_from_file(self.ann_file)]
+        labelled = [re.fullmatch(r'(.+) (\d+)', line) for line in lines]
+        if self.with_label is None:
+            self.with_label = any(labelled)
+        # Labels that are there may be left unread, but not the other way round.
+        bare = not (self.with_label or any(labelled))
+        for line, match in zip(lines or [''], labelled or [None], strict=True):
+            if not (line.lower().endswith(self.extensions) if bare else match):
+                raise ValueError(
+                    f'{self.ann_file} has the line {line!r}. Expected in every line: '
+                    + ('PATH of an image' if bare else 'PATH LABEL, with a number for the label')
+                )
+        return [
+            dict(img_path=os.path.join(self.img_prefix, match[1] if match else line))
+            | (dict(gt_label=int(match[2])) if self.with_label else {})
+            for line, match in zip(lines, labelled, strict=True)
+        ]
 
     def _find_samples(self) -> List[Union[str, Tuple[str, int]]]:
         root = self.img_prefix.rstrip('/')

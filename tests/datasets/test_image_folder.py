@@ -86,14 +86,24 @@ def test_a_list_with_or_without_labels(tmp_path):
     ]  # fmt: skip
 
 
+def test_labels_of_a_list_can_be_left_unread(tmp_path):
+    (tmp_path / 'list.txt').write_text('b 1.png 2\na.jpg 0\n')
+    dataset = build(tmp_path, ann_file=str(tmp_path / 'list.txt'), with_label=False)
+    assert entries(dataset, tmp_path) == [('b 1.png', None), ('a.jpg', None)]
+
+
 @pytest.mark.parametrize(
     ('text', 'with_label', 'message'),
     [
-        ('a.png 1\nb.png', None, "has 'a.png 1'. Expected lines: PATH"),
-        ('a.png 1\nb.png', False, "has 'a.png 1'. Expected lines: PATH"),
-        ('a.png 1\nb.png', True, "has 'b.png'. Expected lines: PATH LABEL"),
-        ('a.png cat', None, "has 'a.png cat'. Expected lines: PATH LABEL"),
-        ('', None, 'is empty'),
+        (
+            'a.png 1\nb.png',
+            None,
+            "list.txt has the line 'b.png'. Expected.*PATH LABEL",
+        ),
+        ('a.png 1\nb.png', False, "the line 'b.png'.*PATH LABEL"),
+        ('a.png', True, "the line 'a.png'.*PATH LABEL"),
+        ('a.png\nb.txt', None, "the line 'b.txt'.*PATH of an image"),
+        ('', None, "the line ''"),
     ],
 )
 def test_a_wrong_list_is_refused(tmp_path, text, with_label, message):
