@@ -110,8 +110,8 @@ def test_a_chain_goes_on_where_it_was_stopped(call, in_process, tmp_path, capsys
     assert table in capsys.readouterr().out
 
     with pytest.raises(SystemExit, match='other settings') as stopped:
-        call('run_seeds', *args, options=(*OPTIONS, 'model.head.t=0.2'))
-    assert "'t': 0.2" in str(stopped.value)
+        call('run_seeds', *args, options=(*OPTIONS, 'model.head.t=0.3'))
+    assert "'t': 0.3" in str(stopped.value)
 
 
 def test_each_run_is_a_process_of_its_own(call, tmp_path, capsys):
