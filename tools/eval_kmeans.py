@@ -6,17 +6,16 @@ those of the test images.
 """
 
 import argparse
-import os.path as osp
 
 import mmengine
 import numpy as np
-from mmengine.config import Config, DictAction
+from feature_args import add_feature_args, build_extractor
 
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('config', help='config file: network and data')
-    parser.add_argument('checkpoint', help='any pretraining checkpoint')
+    add_feature_args(parser)
     parser.add_argument(
         '--num-clusters',
         type=int,
@@ -29,35 +28,7 @@ def parse_args() -> argparse.Namespace:
         help='the one with the least inertia counts (default: 10)',
     )
     parser.add_argument('--seed', type=int, default=0, help='default: 0')
-    parser.add_argument(
-        '--output',
-        choices=['backbone', 'z', 'zc', 'zn'],
-        default='backbone',
-        help='features: pooled ones of the backbone (default) or a part of z',
-    )
-    parser.add_argument('--out', help='file for the metrics (.json or .yaml)')
     parser.add_argument('--clusters', help='table of the cluster of each test image (.csv)')
-    parser.add_argument('--bf16', action='store_true', help='compute the features in bfloat16')
-    parser.add_argument(
-        '--dtype',
-        choices=['float32', 'float16'],
-        default='float32',
-        help='of the features on disk (default: float32)',
-    )
-    parser.add_argument(
-        '--cache-dir', help='where the features lie (default: work_dirs/<config>/features)'
-    )
-    parser.add_argument(
-        '--trust-checkpoint',
-        action='store_true',
-        help='load checkpoints that can run code; only for files whose maker you trust',
-    )
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action=DictAction,
-        help='override config entries: key=value ..., nested keys with dots, lists as key="[a,b]"',
-    )
     return parser.parse_args()
 
 
@@ -75,15 +46,7 @@ def main() -> None:
     )
 
     with apis.clear_errors():
-        if args.trust_checkpoint:
-            apis.trust_checkpoints()
-        cfg = Config.fromfile(args.config)
-        cfg.merge_from_dict(args.cfg_options or {})
-        name = osp.splitext(osp.basename(args.config))[0]
-        cache_dir = args.cache_dir or osp.join('work_dirs', name, 'features')
-        extract = apis.FeatureExtractor(
-            cfg, args.checkpoint, args.output, args.dtype, args.bf16, cache_dir
-        )
+        extract = build_extractor(args)
         test = None
         if any(label is not None for label in extract.labels['test']):
             test = apis.labelled_rows(extract.labels['test'], 'test')
@@ -92,7 +55,7 @@ def main() -> None:
         elif test is not None:
             num_clusters = len(np.unique(test.labels))
         else:
-            num_clusters = cfg.model.head.get('num_clusters')
+            num_clusters = extract.cfg.model.head.get('num_clusters')
             if num_clusters is None:
                 raise ValueError('the test images have no labels: say --num-clusters')
         num_images = len(extract.labels['train'])

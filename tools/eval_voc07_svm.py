@@ -2,11 +2,10 @@
 """VOC07 classification by linear SVMs on the features of a checkpoint."""
 
 import argparse
-import os.path as osp
 
 import mmengine
 import numpy as np
-from mmengine.config import Config, DictAction
+from feature_args import add_feature_args, build_extractor
 from mmengine.utils import track_iter_progress
 
 
@@ -16,7 +15,7 @@ def parse_args() -> argparse.Namespace:
         'config',
         help='config file: network and multi-label data, as configs/linear/linear_r50_voc07_svm.py',
     )
-    parser.add_argument('checkpoint', help='any pretraining checkpoint')
+    add_feature_args(parser, parts_of_z=False)
     parser.add_argument('--cost', type=float, default=0.5, help='C of the SVMs (default: 0.5)')
     parser.add_argument(
         '--low-shot', action='store_true', help='also train on few images of each class'
@@ -26,28 +25,6 @@ def parse_args() -> argparse.Namespace:
     )
     parser.add_argument('--draws', type=int, default=5, help='low-shot samples (default: 5)')
     parser.add_argument('--seed', type=int, default=0, help='of the low-shot samples (default: 0)')
-    parser.add_argument('--out', help='file for the metrics (.json or .yaml)')
-    parser.add_argument('--bf16', action='store_true', help='compute the features in bfloat16')
-    parser.add_argument(
-        '--dtype',
-        choices=['float32', 'float16'],
-        default='float32',
-        help='of the features on disk (default: float32)',
-    )
-    parser.add_argument(
-        '--cache-dir', help='where the features lie (default: work_dirs/<config>/features)'
-    )
-    parser.add_argument(
-        '--trust-checkpoint',
-        action='store_true',
-        help='load checkpoints that can run code; only for files whose maker you trust',
-    )
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action=DictAction,
-        help='override config entries: key=value ..., nested keys with dots, lists as key="[a,b]"',
-    )
     return parser.parse_args()
 
 
@@ -71,15 +48,7 @@ def main() -> None:
     from cdc_mm.evaluation.functional import low_shot_rows, svm_scores
 
     with apis.clear_errors():
-        if args.trust_checkpoint:
-            apis.trust_checkpoints()
-        cfg = Config.fromfile(args.config)
-        cfg.merge_from_dict(args.cfg_options or {})
-        name = osp.splitext(osp.basename(args.config))[0]
-        cache_dir = args.cache_dir or osp.join('work_dirs', name, 'features')
-        extract = apis.FeatureExtractor(
-            cfg, args.checkpoint, 'backbone', args.dtype, args.bf16, cache_dir
-        )
+        extract = build_extractor(args)
         num_classes = len(extract.classes)
         train_targets = apis.multi_hot(extract.labels['train'], num_classes, 'training')
         test_targets = apis.multi_hot(extract.labels['test'], num_classes, 'test')

@@ -14,6 +14,7 @@ def call(monkeypatch):
 
     def run(tool, *args, options=()):
         """``options`` are given to --cfg-options; None leaves it out."""
+        monkeypatch.syspath_prepend(ROOT / 'tools')  # as Python does for a script
         spec = importlib.util.spec_from_file_location(tool, ROOT / 'tools' / f'{tool}.py')
         module = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(module)

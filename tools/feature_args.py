@@ -1,0 +1,68 @@
+"""What the tools that evaluate features share: their arguments, and the extractor these ask for."""
+
+import argparse
+import os.path as osp
+
+from mmengine.config import Config, DictAction
+
+
+def add_feature_args(parser: argparse.ArgumentParser, parts_of_z: bool = True) -> None:
+    """Add the arguments that :func:`build_extractor` reads, and ``--out``.
+
+    Args:
+        parser (ArgumentParser): Of the tool; ``config`` is its own argument.
+        parts_of_z (bool): Whether other features than the backbone's can be asked for.
+    """
+    parser.add_argument('checkpoint', help='any pretraining checkpoint')
+    if parts_of_z:
+        parser.add_argument(
+            '--output',
+            choices=['backbone', 'z', 'zc', 'zn'],
+            default='backbone',
+            help='features: pooled ones of the backbone (default) or a part of z',
+        )
+    else:
+        parser.set_defaults(output='backbone')
+    parser.add_argument('--out', help='file for the metrics (.json or .yaml)')
+    parser.add_argument('--bf16', action='store_true', help='compute the features in bfloat16')
+    parser.add_argument(
+        '--dtype',
+        choices=['float32', 'float16'],
+        default='float32',
+        help='of the features on disk (default: float32)',
+    )
+    parser.add_argument(
+        '--cache-dir', help='where the features lie (default: work_dirs/<config>/features)'
+    )
+    parser.add_argument(
+        '--trust-checkpoint',
+        action='store_true',
+        help='load checkpoints that can run code; only for files whose maker you trust',
+    )
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action=DictAction,
+        help='override config entries: key=value ..., nested keys with dots, lists as key="[a,b]"',
+    )
+
+
+def build_extractor(args: argparse.Namespace):
+    """The :class:`cdc_mm.apis.FeatureExtractor` of the arguments.
+
+    Raises:
+        FileNotFoundError: If the config, the checkpoint or an image is missing.
+        ValueError: If the checkpoint does not fit.
+    """
+    # After parsing, so that --help and mistyped flags answer at once.
+    from cdc_mm import apis
+
+    if args.trust_checkpoint:
+        apis.trust_checkpoints()
+    cfg = Config.fromfile(args.config)
+    cfg.merge_from_dict(args.cfg_options or {})
+    name = osp.splitext(osp.basename(args.config))[0]
+    cache_dir = args.cache_dir or osp.join('work_dirs', name, 'features')
+    return apis.FeatureExtractor(
+        cfg, args.checkpoint, args.output, args.dtype, args.bf16, cache_dir
+    )
