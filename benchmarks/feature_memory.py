@@ -60,7 +60,7 @@ def peak_mib(count: int, mode: str, folder: Path) -> float:
     torch.save(model.state_dict(), folder / 'x.pth')
     extract = apis.FeatureExtractor(cfg, str(folder / 'x.pth'), cache_dir=folder)
     if mode == 'cache':
-        rows = extract('train')
+        rows = extract('train').rows
     else:
         batches = apis.iterate_outputs(
             extract.model, evaluation_loader(cfg, extract._datasets['train'])

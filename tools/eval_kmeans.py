@@ -47,13 +47,13 @@ def main() -> None:
 
     with apis.clear_errors():
         extract = build_extractor(args)
-        test = None
+        labelled = None
         if any(label is not None for label in extract.labels['test']):
-            test = apis.labelled_rows(extract.labels['test'], 'test')
+            labelled = apis.labelled_rows(extract.labels['test'], 'test')
         if args.num_clusters is not None:
             num_clusters = args.num_clusters
-        elif test is not None:
-            num_clusters = len(np.unique(test.labels))
+        elif labelled is not None:
+            num_clusters = len(np.unique(labelled.labels))
         else:
             num_clusters = extract.cfg.model.head.get('num_clusters')
             if num_clusters is None:
@@ -65,12 +65,17 @@ def main() -> None:
                 f'{num_clusters}'
             )
 
+    with apis.clear_run_errors():
+        train, test = extract('train'), extract('test')
+    with apis.clear_errors():
+        if num_clusters > len(train.rows):
+            raise ValueError(f'K={num_clusters} is more than the {len(train.rows)} readable images')
+        # Anew: images that cannot be read are left out.
+        if labelled is not None:
+            labelled = apis.labelled_rows(test.labels, 'test')
+
     clusters = kmeans_clusters(
-        unit_rows(extract('train')),
-        unit_rows(extract('test')),
-        num_clusters,
-        args.restarts,
-        args.seed,
+        unit_rows(train.rows), unit_rows(test.rows), num_clusters, args.restarts, args.seed
     )
     result = dict(
         num_clusters=num_clusters,
@@ -78,22 +83,20 @@ def main() -> None:
         num_samples=len(clusters),
         **size_metrics(clusters, num_clusters),
     )
-    if test is not None:
-        result.update(label_metrics(test.labels, test.select(clusters), num_clusters))
+    if labelled is not None:
+        result.update(label_metrics(labelled.labels, labelled.select(clusters), num_clusters))
     print(
         f'\nk-means, K={num_clusters}, least inertia of {args.restarts} restarts, fitted on '
-        f'{num_images} training images, output {args.output}; {len(clusters)} test images\n'
+        f'{len(train.rows)} training images, output {args.output}; {len(clusters)} test images\n'
     )
-    if test is not None:
+    if labelled is not None:
         print('  '.join(f'{key.upper()} {result[key]:.1f}' for key in ('acc', 'nmi', 'ari')))
     else:
         print(f'no labels; sizes of the clusters: {result["cluster_sizes"]}')
     if args.out:
         mmengine.dump(result, args.out)
     if args.clusters:
-        write_clusters_table(
-            args.clusters, ('image', 'cluster'), zip(extract.images['test'], clusters)
-        )
+        write_clusters_table(args.clusters, ('image', 'cluster'), zip(test.images, clusters))
         print(f'The cluster of each image: {args.clusters}')
 
 

@@ -32,13 +32,19 @@ def main() -> None:
 
     with apis.clear_errors():
         extract = build_extractor(args)
-        bank = apis.labelled_rows(extract.labels['train'], 'training', at_least=args.k)
-        queries = apis.labelled_rows(extract.labels['test'], 'test')
+        for split, name, at_least in (('train', 'training', args.k), ('test', 'test', 1)):
+            apis.labelled_rows(extract.labels[split], name, at_least)
+    with apis.clear_run_errors():
+        train, test = extract('train'), extract('test')
+    with apis.clear_errors():
+        # Anew: images that cannot be read are left out.
+        bank = apis.labelled_rows(train.labels, 'training', args.k)
+        queries = apis.labelled_rows(test.labels, 'test')
 
     accuracy = knn_accuracy(
-        queries.select(extract('test')),
+        queries.select(test.rows),
         queries.labels,
-        bank.select(extract('train')),
+        bank.select(train.rows),
         bank.labels,
         args.k,
         args.temperatures,

@@ -50,10 +50,15 @@ def main() -> None:
     with apis.clear_errors():
         extract = build_extractor(args)
         num_classes = len(extract.classes)
-        train_targets = apis.multi_hot(extract.labels['train'], num_classes, 'training')
-        test_targets = apis.multi_hot(extract.labels['test'], num_classes, 'test')
+        for split, name in (('train', 'training'), ('test', 'test')):
+            apis.multi_hot(extract.labels[split], num_classes, name)
 
-    train, test = extract('train'), extract('test')
+    with apis.clear_run_errors():
+        train, train_labels, _ = extract('train')
+        test, test_labels, _ = extract('test')
+    # Anew: images that cannot be read are left out.
+    train_targets = apis.multi_hot(train_labels, num_classes, 'training')
+    test_targets = apis.multi_hot(test_labels, num_classes, 'test')
     print('linear SVMs of the whole training split', flush=True)
     full = evaluate(test_targets, svm_scores(train, train_targets, test, args.cost))
     result = dict(num_samples=len(test), full=full)

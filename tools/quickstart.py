@@ -42,7 +42,7 @@ def kmeans_rows(cfg: Config, checkpoint: str, seed: int) -> Tuple[dict, dict]:
         return label_metrics(np.array(extract.labels['test']), clusters, num_clusters)
 
     train, test = (pixels(cfg[f'{split}_dataloader'].dataset) for split in ('train', 'test'))
-    features = {split: unit_rows(extract(split)) for split in ('train', 'test')}
+    features = {split: unit_rows(extract(split).rows) for split in ('train', 'test')}
     return evaluate(train, test), evaluate(**features)
 
 

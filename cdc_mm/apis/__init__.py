@@ -1,7 +1,7 @@
 from .analysis import build_test_loader, collect_outputs, load_model, read_validation
 from .backbone import check_backbone, read_backbone
 from .checkpoint import check_checkpoint, read_state_dict, trust_checkpoints
-from .features import FeatureExtractor, labelled_rows, multi_hot
+from .features import FeatureExtractor, Features, labelled_rows, multi_hot
 from .outputs import iterate_outputs
 from .results import collect_results, find_paper_figures, results_table, write_results
 from .runner import (
@@ -18,6 +18,7 @@ from .seeds import plan_seeds, run_chains, train_and_test, visible_devices
 
 __all__ = [
     'FeatureExtractor',
+    'Features',
     'build_runner',
     'build_test_loader',
     'check_backbone',

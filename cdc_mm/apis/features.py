@@ -3,7 +3,7 @@ import json
 import os
 from copy import deepcopy
 from pathlib import Path
-from typing import Iterable, List, NamedTuple, Optional, Tuple, Union
+from typing import BinaryIO, Iterable, List, NamedTuple, Optional, Tuple, Union
 
 import numpy as np
 import torch
@@ -15,11 +15,28 @@ from mmengine.utils import track_iter_progress
 from mmpretrain.registry import DATASETS, MODELS
 from torch.utils.data import DataLoader, Dataset
 
+from cdc_mm.errors import RunError
+
 from .backbone import check_backbone, read_backbone
 from .checkpoint import check_checkpoint, read_state_dict
 from .outputs import OUTPUTS, iterate_outputs
 
 _LOADERS = dict(train='train_dataloader', test='test_dataloader')
+
+
+class Features(NamedTuple):
+    """Features of the images of a split that could be read.
+
+    Attributes:
+        rows (np.memmap): Shape (N, D), in the order of the data set, read-only.
+        labels (list): ``gt_label`` of each: a number, a list of numbers in multi-label data, None
+            without a label.
+        images (list): Path of each, or its number where the data is no folder of files.
+    """
+
+    rows: np.ndarray
+    labels: list
+    images: list
 
 
 class FeatureExtractor:
@@ -44,10 +61,8 @@ class FeatureExtractor:
         cache_dir (str | Path): Where the cache files lie.
 
     Attributes:
-        labels (dict): ``gt_label`` of every image by split (``train``, ``test``): a number, a list
-            of numbers in multi-label data, None without a label.
-        images (dict): Path of every image by split, or its number where the data is no folder of
-            files.
+        labels (dict): ``gt_label`` of every image by split (``train``, ``test``), readable or not;
+            as in :class:`Features`.
         classes (tuple): Names of the classes, if the test data has them.
 
     Raises:
@@ -84,7 +99,7 @@ class FeatureExtractor:
             model=model_cfg, checkpoint=weights, output=output, dtype=dtype, bf16=bf16
         )
 
-        self.labels, self.images, self._datasets, self._paths = {}, {}, {}, {}
+        self.labels, self._images, self._datasets, self._paths = {}, {}, {}, {}
         for split in _LOADERS:
             self._open(split)
         self.classes = self._datasets['test'].metainfo.get('classes')
@@ -99,45 +114,61 @@ class FeatureExtractor:
             check_checkpoint(self.model, checkpoint, 'test')
             self.model.load_state_dict(read_state_dict(checkpoint), strict=False)
 
-    def __call__(self, split: str) -> np.ndarray:
-        """Features of a split.
+    def __call__(self, split: str) -> Features:
+        """Features of a split, without images that ``LoadImage(on_error='blank')`` cannot read.
 
         Args:
             split (str): ``train`` or ``test``: the data of ``train_dataloader`` or
                 ``test_dataloader``.
 
         Returns:
-            np.memmap: Rows (N, D) in the order of the data set, read-only.
+            Features: Rows, labels and names.
 
         Raises:
-            ValueError: If a feature is not finite.
+            RunError: If a feature is not finite, or no image can be read.
         """
         path, dataset = self._paths[split], self._datasets[split]
+        kept_path = path.with_suffix('.kept.npy')
         if not path.is_file():
             self.cache_dir.mkdir(parents=True, exist_ok=True)
             loader = evaluation_loader(self.cfg, dataset)
             print(f'{split}: features of {len(dataset)} images', flush=True)
-            write_rows(path, self._rows(loader), len(dataset), self.dtype)
-        return np.load(path, mmap_mode='r')
+            write_rows(path, self._rows(loader, kept_path), self.dtype)
+        rows = np.load(path, mmap_mode='r')
+        labels, images = self.labels[split], self._images[split]
+        if len(rows) < len(dataset):
+            kept = np.load(kept_path)
+            lost = sorted(set(range(len(dataset))) - set(kept.tolist()))
+            print(
+                f'{split}: {len(lost)} images could not be read and are left out, such as '
+                f'{images[lost[0]]}'
+            )
+            labels, images = ([column[i] for i in kept] for column in (labels, images))
+        return Features(rows, labels, images)
 
     def _open(self, split: str) -> None:
         dataset_cfg = evaluation_dataset_cfg(self.cfg, split)
         dataset = DATASETS.build(dataset_cfg)
-        self.labels[split], self.images[split], digest = _scan(dataset)
+        self.labels[split], self._images[split], digest = _scan(dataset)
         settings = dict(self._settings, dataset=dataset_cfg, images=digest)
         text = json.dumps(settings, sort_keys=True, default=str)
         key = hashlib.sha256(text.encode()).hexdigest()[:20]
         self._datasets[split] = dataset
         self._paths[split] = self.cache_dir / f'{split}_{self.output}_{self.dtype}_{key}.npy'
 
-    def _rows(self, loader: DataLoader) -> Iterable[np.ndarray]:
+    def _rows(self, loader: DataLoader, kept_path: Path) -> Iterable[np.ndarray]:
         device = torch.device(get_device())
         self.model.to(device)
         with torch.autocast(device.type, torch.bfloat16, enabled=self.bf16):
             batches = track_iter_progress((loader, len(loader)))
-            for rows, _ in iterate_outputs(self.model, batches, self.output):
+            kept = []
+            for rows, samples in iterate_outputs(self.model, batches, self.output):
+                kept += [sample.sample_idx for sample in samples]
                 yield rows.numpy()
         print()
+        # Before the rows, so that rows on disk always have theirs.
+        if len(kept) < len(loader.dataset):
+            np.save(kept_path, np.array(kept, np.int64))
 
 
 class LabelledRows(NamedTuple):
@@ -247,37 +278,47 @@ def evaluation_loader(cfg: Config, dataset: Dataset) -> DataLoader:
     )
 
 
-def write_rows(path: Path, batches: Iterable[np.ndarray], count: int, dtype: str) -> None:
+def write_rows(path: Path, batches: Iterable[np.ndarray], dtype: str) -> None:
     """Write rows, batch by batch, as one ``.npy`` file that is there whole or not at all.
 
     Args:
         path (Path): The file.
         batches (Iterable): Arrays (B, D).
-        count (int): N, the rows of all batches.
         dtype (str): Of the rows on disk.
 
     Raises:
-        ValueError: If a value is not finite in ``dtype``.
+        RunError: If a value is not finite in ``dtype``, or there is no row.
     """
     part = path.with_suffix(f'.{os.getpid()}.part')
     try:
+        count = 0
         with open(part, 'wb') as file:
             for rows in batches:
                 with np.errstate(over='ignore'):
                     rows = np.ascontiguousarray(rows, dtype=dtype)
                 if not np.isfinite(rows).all():
-                    raise ValueError(
+                    raise RunError(
                         f'features are not finite in {dtype}: '
                         + ('use float32' if dtype == 'float16' else 'the network diverged')
                     )
                 if file.tell() == 0:
-                    header = np.lib.format.header_data_from_array_1_0(rows)
-                    header['shape'] = (count, rows.shape[1])
-                    np.lib.format.write_array_header_1_0(file, header)
+                    _write_header(file, rows, 0)
                 file.write(rows)
+                count += len(rows)
+            if count == 0:
+                raise RunError('none of the images could be read')
+            # Headers leave room for any number of rows.
+            file.seek(0)
+            _write_header(file, rows, count)
         os.replace(part, path)
     finally:
         part.unlink(missing_ok=True)
+
+
+def _write_header(file: BinaryIO, rows: np.ndarray, count: int) -> None:
+    header = np.lib.format.header_data_from_array_1_0(rows)
+    header['shape'] = (count, rows.shape[1])
+    np.lib.format.write_array_header_1_0(file, header)
 
 
 def _scan(dataset: Dataset) -> Tuple[List, List, str]:

@@ -4,6 +4,8 @@ import torch
 from mmpretrain.structures import DataSample
 from torch import Tensor, nn
 
+from cdc_mm.datasets.transforms import is_blank
+
 OUTPUTS = ('backbone', 'z', 'zc', 'zn')
 
 
@@ -16,6 +18,8 @@ def iterate_outputs(
 ) -> Iterator[Tuple[Tensor, List[DataSample]]]:
     """Run a model over a dataloader in eval mode.
 
+    Images that ``LoadImage(on_error='blank')`` could not read are left out.
+
     Args:
         model (nn.Module): A model with ``data_preprocessor``, ``backbone`` and, but
             for ``backbone``, be a :class:`BaseCDC`.
@@ -26,7 +30,8 @@ def iterate_outputs(
             the first. None leaves them as they are.
 
     Yields:
-        tuple: Rows (B, D), float32 on the CPU, and the B samples.
+        tuple: Rows (B, D), float32 on the CPU, and the B samples; B may be less than the batch has,
+            or 0.
 
     Raises:
         ValueError: If ``output`` is not known.
@@ -40,7 +45,9 @@ def iterate_outputs(
             data = model.data_preprocessor(batch, view is not None)
             inputs = data['inputs'] if view is None else data['inputs'][view]
             rows = _rows(model, inputs, output)
-            yield rows.float().cpu(), data['data_samples']
+            samples = data['data_samples']
+            kept = [i for i, sample in enumerate(samples) if not is_blank(sample)]
+            yield rows.float().cpu()[kept], [samples[i] for i in kept]
     finally:
         model.train(training)
 

@@ -10,6 +10,7 @@ from mmpretrain.registry import MODELS
 
 import cdc_mm.apis as apis
 from cdc_mm.apis.features import labelled_rows, multi_hot, write_rows
+from cdc_mm.errors import RunError
 
 
 @pytest.fixture
@@ -65,7 +66,8 @@ def test_rows_are_the_networks_in_the_order_of_the_data(cfg, checkpoint, tmp_pat
     model = MODELS.build({'data_preprocessor': cfg.data_preprocessor, **cfg.model}).eval()
     model.load_state_dict(torch.load(checkpoint)['state_dict'])
     for split in ('train', 'test'):
-        rows = extract(split)
+        rows, labels, images = extract(split)
+        assert labels == extract.labels[split] and len(images) == 8
         assert isinstance(rows, np.memmap) and rows.dtype == np.float32
         dataset = extract._datasets[split]
         for i in range(8):
@@ -84,10 +86,34 @@ def test_labels_that_training_must_not_see_serve_evaluation(cfg, checkpoint, tmp
 
 
 def test_a_second_run_reads_the_cache(cfg, checkpoint, tmp_path, forwards):
-    first = np.array(extractor(cfg, checkpoint, tmp_path)('test'))
-    second = extractor(cfg, checkpoint, tmp_path)('test')
+    first = np.array(extractor(cfg, checkpoint, tmp_path)('test').rows)
+    second = extractor(cfg, checkpoint, tmp_path)('test').rows
     assert len(forwards) == 1 and np.array_equal(first, second)
     assert [path.suffix for path in (tmp_path / 'cache').iterdir()] == ['.npy']
+
+
+def test_unreadable_images_are_left_out(cfg, checkpoint, tmp_path, forwards, capsys):
+    whole = np.array(extractor(cfg, checkpoint, tmp_path)('test').rows)
+    faulty = sorted((tmp_path / 'data/test').glob('*/*'))[3:6]  # a whole batch of them
+    for path in faulty:
+        path.write_bytes(b'no image')
+    kept = [0, 1, 2, 6, 7]
+    for _ in range(2):  # computed, then from the cache
+        capsys.readouterr()
+        rows, labels, images = extractor(cfg, checkpoint, tmp_path)('test')
+        np.testing.assert_allclose(rows, whole[kept], atol=1e-6)
+        assert labels == [0, 0, 0, 1, 1] and not set(images) & set(map(str, faulty))
+        assert f'3 images could not be read and are left out, such as {faulty[0]}' in (
+            capsys.readouterr().out
+        )
+    assert len(forwards) == 2
+
+
+def test_no_readable_image(cfg, checkpoint, tmp_path):
+    for path in (tmp_path / 'data/test').glob('*/*'):
+        path.write_bytes(b'no image')
+    with pytest.raises(RunError, match='none of the images could be read'):
+        extractor(cfg, checkpoint, tmp_path)('test')
 
 
 def _new_checkpoint(cfg, checkpoint, image):
@@ -130,10 +156,10 @@ def _new_pipeline(cfg, checkpoint, image):
     ],
 )
 def test_a_stale_cache_is_never_used(cfg, checkpoint, tmp_path, forwards, change):
-    before = np.array(extractor(cfg, checkpoint, tmp_path)('test'))
+    before = np.array(extractor(cfg, checkpoint, tmp_path)('test').rows)
     change(cfg, checkpoint, tmp_path / 'data/test/a/0.jpg')
     extract = extractor(cfg, checkpoint, tmp_path)
-    after = extract('test')
+    after = extract('test').rows
     assert len(forwards) == 2 and len(after) == len(extract.labels['test'])
     # A byte after the end of the file is no other image, which only its pixels could tell.
     if change is not _new_file_of_the_same_time:
@@ -142,8 +168,8 @@ def test_a_stale_cache_is_never_used(cfg, checkpoint, tmp_path, forwards, change
 
 @pytest.mark.parametrize('kwargs', [dict(output='zn'), dict(dtype='float16'), dict(bf16=True)])
 def test_settings_have_their_own_cache(cfg, checkpoint, tmp_path, forwards, kwargs):
-    plain = extractor(cfg, checkpoint, tmp_path)('test')
-    other = extractor(cfg, checkpoint, tmp_path, **kwargs)('test')
+    plain = extractor(cfg, checkpoint, tmp_path)('test').rows
+    other = extractor(cfg, checkpoint, tmp_path, **kwargs)('test').rows
     assert len(forwards) == 2
     assert other.dtype == kwargs.get('dtype', 'float32')
     if 'output' not in kwargs:
@@ -205,7 +231,7 @@ def test_an_interrupted_write_leaves_nothing(tmp_path):
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        write_rows(tmp_path / 'x.npy', batches(), 4, 'float32')
+        write_rows(tmp_path / 'x.npy', batches(), 'float32')
     assert list(tmp_path.iterdir()) == []
 
 
@@ -215,8 +241,8 @@ def test_an_interrupted_write_leaves_nothing(tmp_path):
 )
 def test_refuses_rows_that_are_not_finite(tmp_path, value, dtype, advice):
     rows = np.full((2, 3), value, np.float32)
-    with pytest.raises(ValueError, match=advice):
-        write_rows(tmp_path / 'x.npy', [rows], 2, dtype)
+    with pytest.raises(RunError, match=advice):
+        write_rows(tmp_path / 'x.npy', [rows], dtype)
 
 
 def test_labelled_rows():

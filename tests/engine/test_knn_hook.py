@@ -49,9 +49,8 @@ def test_equals_the_features_of_both_splits(output, tmp_path):
     assert runner.lines == [f'kNN top-1 after epoch 1: {accuracy:.2f} % (k=20, temperature 0.1)']
     torch.save(runner.model.state_dict(), tmp_path / 'x.pth')
     extract = apis.FeatureExtractor(runner.cfg, str(tmp_path / 'x.pth'), output, cache_dir=tmp_path)
-    expected = knn_accuracy(
-        extract('test'), extract.labels['test'], extract('train'), extract.labels['train'], 20
-    )
+    test, train = extract('test'), extract('train')
+    expected = knn_accuracy(test.rows, test.labels, train.rows, train.labels, 20)
     assert accuracy == pytest.approx(expected[0.1])
     assert 15 < accuracy < 100
 

@@ -31,7 +31,7 @@ def features(trained, tmp_path_factory):
     cfg.merge_from_dict({'model.backbone.channels': [4, 4, 4, 8], 'model.neck.in_channels': 8})
     cfg.model.queue_size = 100
     extract = apis.FeatureExtractor(cfg, checkpoint, cache_dir=cache / 'own')
-    rows = {split: np.array(extract(split)) for split in ('train', 'test')}
+    rows = {split: np.array(extract(split).rows) for split in ('train', 'test')}
     return checkpoint, cache, rows, extract.labels
 
 
@@ -66,15 +66,17 @@ def test_kmeans(features, tmp_path, call, capsys):
 
 
 def test_kmeans_of_a_folder_without_labels(tmp_path, call, capsys):
-    """Fifteen light and ten dark images: which is which is written down."""
+    """Fifteen light and ten dark images: which is which is written down, but of a broken one."""
     rng = np.random.RandomState(0)
     (tmp_path / 'images').mkdir()
     for i in range(25):
         pixels = rng.randint(60, size=(32, 32, 3)) + (190 if i % 5 < 3 else 0)
         image = generated.Image.fromarray(pixels.astype(np.uint8))
         image.save(tmp_path / 'images' / f'{i:02d}.png')
+    (tmp_path / 'images' / '25.png').write_bytes(b'no image')
     options = ['model.backbone.stem_channels=4', 'model.backbone.base_channels=4',
-               'model.neck.in_channels=32', 'model.head.num_clusters=2']  # fmt: skip
+               'model.neck.in_channels=32', 'model.head.num_clusters=2',
+               'test_dataloader.dataset.pipeline.0.on_error=blank']  # fmt: skip
     for field in ('train', 'val', 'test'):
         options += [f'{field}_dataloader.dataset.data_root={tmp_path / "images"}',
                     f'{field}_dataloader.num_workers=0']  # fmt: skip
