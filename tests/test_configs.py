@@ -19,6 +19,8 @@ CONFIGS = sorted(
     if '_base_' not in path.parts
 )
 
+LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
+
 
 def use_generated_data(cfg, monkeypatch):
     kind = cfg.train_dataloader.dataset.type
@@ -40,8 +42,9 @@ def use_generated_data(cfg, monkeypatch):
         assert cfg.train_dataloader.dataset.subset == cfg.model.head.num_clusters
         changed['subset'] = 'subset.txt'
         Path('subset.txt').write_text('n01440764 tench\nn01443537\nn01484850\nn01491361\n')
-    for field in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
-        cfg[field].dataset.update(changed)
+    for field in LOADERS:
+        if cfg[field] is not None:
+            cfg[field].dataset.update(changed)
 
 
 def shrink(cfg):
@@ -58,6 +61,8 @@ def shrink(cfg):
         return
     cfg.model.neck.in_channels = width
     cfg.model.neck.hid_channels = 16
+    if cfg.model.type == 'MoCo':
+        cfg.model.queue_len = 100
     if cfg.model.type == 'CDCMoCoV3':
         cfg.model.predictor.hid_channels = 16
     self_label = cfg.model.head.get('self_label')
@@ -82,8 +87,9 @@ def test_trains_two_iterations(path, tmp_path, monkeypatch):
     cfg.train_cfg = dict(type='IterBasedTrainLoop', max_iters=2, val_interval=2)
     cfg.default_hooks.checkpoint.update(by_epoch=False, interval=2)
     cfg.default_hooks.logger.update(interval=1)
-    for field in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
-        cfg[field].update(batch_size=4, num_workers=0)
+    for field in LOADERS:
+        if cfg[field] is not None:
+            cfg[field].update(batch_size=4, num_workers=0)
     linear = cfg.model.type == 'ImageClassifier'
     if cfg.load_from or linear:
         cfg.load_from = 'pretrained.pth'
@@ -107,6 +113,11 @@ def test_trains_two_iterations(path, tmp_path, monkeypatch):
         )
         return
     names = ['loss']
+    if cfg.model.type == 'MoCo':  # a baseline, without clusters
+        values, _ = scalars['train/loss'].data
+        assert len(values) == 2 and all(math.isfinite(value) for value in values)
+        assert apis.read_state_dict('work/iter_2.pth')['queue'].shape == (cfg.model.feat_dim, 100)
+        return
     hooks = {hook.type: hook for hook in cfg.get('custom_hooks', [])}
     fine_tunes = 'SelfLabelHook' in hooks and hooks['SelfLabelHook'].get('finetune')
     if not fine_tunes:

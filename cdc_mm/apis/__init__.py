@@ -2,7 +2,7 @@ from .analysis import build_test_loader, collect_outputs, load_model, read_valid
 from .backbone import check_backbone, read_backbone
 from .checkpoint import check_checkpoint, read_state_dict, trust_checkpoints
 from .features import FeatureExtractor, Features, labelled_rows, multi_hot
-from .outputs import iterate_outputs
+from .outputs import iterate_outputs, known_outputs
 from .results import collect_results, find_paper_figures, results_table, write_results
 from .runner import (
     build_runner,
@@ -30,6 +30,7 @@ __all__ = [
     'find_paper_figures',
     'init_cpu_distribution',
     'iterate_outputs',
+    'known_outputs',
     'labelled_rows',
     'load_model',
     'multi_hot',

@@ -19,7 +19,7 @@ from cdc_mm.errors import RunError
 
 from .backbone import check_backbone, read_backbone
 from .checkpoint import check_checkpoint, read_state_dict
-from .outputs import OUTPUTS, iterate_outputs
+from .outputs import OUTPUTS, iterate_outputs, known_outputs
 
 _LOADERS = dict(train='train_dataloader', test='test_dataloader')
 
@@ -92,6 +92,11 @@ class FeatureExtractor:
 
         model_cfg = {'data_preprocessor': cfg.get('data_preprocessor'), **cfg.model}
         self.model = MODELS.build(deepcopy(model_cfg))
+        if output not in known_outputs(self.model):
+            raise ValueError(
+                f'{type(self.model).__name__} has no {output}; it has '
+                f'{", ".join(known_outputs(self.model))}'
+            )
         self._load(checkpoint)
         with open(checkpoint, 'rb') as file:
             weights = hashlib.file_digest(file, 'sha256').hexdigest()

@@ -1,6 +1,7 @@
 from typing import Iterable, Iterator, List, Optional, Tuple
 
 import torch
+import torch.nn.functional as F
 from mmpretrain.structures import DataSample
 from torch import Tensor, nn
 
@@ -21,11 +22,13 @@ def iterate_outputs(
     Images that ``LoadImage(on_error='blank')`` could not read are left out.
 
     Args:
-        model (nn.Module): A model with ``data_preprocessor``, ``backbone`` and, but
-            for ``backbone``, be a :class:`BaseCDC`.
+        model (nn.Module): A model with ``data_preprocessor`` and ``backbone``. ``z`` needs a
+            :class:`BaseCDC` or a ``neck``, as mmpretrain's ``MoCo`` has; ``zc`` and ``zn`` a
+            :class:`BaseCDC`.
         loader (Iterable): Batches as ``default_collate`` makes them.
         output (str): ``backbone``: its globally average-pooled feature map. ``z``: [zc, zn], each
-            part of unit norm; ``zc`` or ``zn``: one part of it.
+            part of unit norm; ``zc`` or ``zn``: one part of it. Of other models ``z`` is what the
+            neck gives, of unit norm.
         view (int, optional): Augment the images as in training and take this view of them, 0 being
             the first. None leaves them as they are.
 
@@ -34,10 +37,14 @@ def iterate_outputs(
             or 0.
 
     Raises:
-        ValueError: If ``output`` is not known.
+        ValueError: If ``output`` is not known, or the model has none such.
     """
     if output not in OUTPUTS:
         raise ValueError(f'output must be one of {", ".join(OUTPUTS)}, got {output}')
+    if output not in known_outputs(model):
+        raise ValueError(
+            f'{type(model).__name__} has no {output}; it has {", ".join(known_outputs(model))}'
+        )
     training = model.training
     model.eval()
     try:
@@ -52,11 +59,20 @@ def iterate_outputs(
         model.train(training)
 
 
+def known_outputs(model: nn.Module) -> Tuple[str, ...]:
+    """Which of ``OUTPUTS`` a model has."""
+    if hasattr(model, 'extract_z'):
+        return OUTPUTS
+    return ('backbone', 'z') if getattr(model, 'neck', None) is not None else ('backbone',)
+
+
 def _rows(model: nn.Module, image: Tensor, output: str) -> Tensor:
     features = model.backbone(image)
     if output == 'backbone':
         rows = features[-1] if isinstance(features, (tuple, list)) else features
         return rows.mean(dim=(2, 3)) if rows.ndim == 4 else rows
+    if not hasattr(model, 'extract_z'):
+        return F.normalize(model.neck(features)[0], dim=1)
     z = model.head.normalize(model.extract_z(features))
     k = model.head.num_clusters
     return {'z': z, 'zc': z[:, :k], 'zn': z[:, k:]}[output]

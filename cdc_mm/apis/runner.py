@@ -250,7 +250,13 @@ def prepare_test(runner: Runner) -> None:
         runner (Runner): As built, before ``runner.test()``.
 
     Raises:
-        ValueError: If the checkpoint does not fit.
+        ValueError: If the checkpoint does not fit, or the model predicts nothing.
     """
+    model = getattr(runner.model, 'module', runner.model)  # inside DDP or test-time augmentation
+    if not hasattr(model, 'predict'):
+        raise ValueError(
+            f'{type(model).__name__} predicts nothing that could be tested. tools/eval_knn.py, '
+            'tools/eval_kmeans.py and configs/linear/ judge its features.'
+        )
     _ = runner.test_loop
     check_checkpoint(runner.model, runner._load_from, 'test')

@@ -5,8 +5,10 @@ import json
 import cv2
 import numpy as np
 import pytest
+import torch
 from helpers import CONFIG, ROOT, SMALL
 from mmengine.config import Config
+from mmpretrain.registry import MODELS
 from sklearn.manifold import trustworthiness
 
 from cdc_mm import apis, visualization
@@ -64,6 +66,46 @@ def test_similarity(trained, call, tmp_path, capsys):
         aligned = 2 - 2 * result[part]['augmented'][0] / norm
         assert result[part]['alignment'] == pytest.approx(aligned, abs=1e-5)
         assert -8 < result[part]['uniformity'] < 0
+
+
+def test_similarity_of_moco(call, tmp_path, capsys):
+    """A model without clusters: z alone."""
+    config = 'configs/baselines/mocov2_digits.py'
+    cfg = Config.fromfile(ROOT / config)
+    cfg.merge_from_dict({'model.backbone.channels': [4, 4, 4, 8], 'model.neck.in_channels': 8})
+    model = MODELS.build({'data_preprocessor': cfg.data_preprocessor, **cfg.model})
+    torch.save(dict(state_dict=model.state_dict()), tmp_path / 'x.pth')
+    options = ['model.backbone.channels=[4,4,4,8]', 'model.neck.in_channels=8']
+    call('analysis_tools/similarity', config, tmp_path / 'x.pth', '--out', tmp_path / 'x.json',
+         options=options)  # fmt: skip
+    result = json.loads((tmp_path / 'x.json').read_text())
+    assert '|  | z |' in capsys.readouterr().out and set(result) == {'num_images', 'z'}
+
+    model = apis.load_model(cfg, str(tmp_path / 'x.pth'))
+    loader = apis.build_test_loader(cfg)
+    rows, labels = [], []
+    for batch in loader:
+        images = model.data_preprocessor(batch)['inputs']
+        with torch.no_grad():
+            z = model.neck.mlp(model.backbone(images)[-1].mean((2, 3)))
+        rows.append((z / z.norm(dim=1, keepdim=True)).double().numpy())
+        labels += [int(sample.gt_label) for sample in batch['data_samples']]
+    dots, labels = np.concatenate(rows) @ np.concatenate(rows).T, np.array(labels)
+    for name, pairs in (
+        ('same', labels[:, None] == labels),
+        ('different', labels[:, None] != labels),
+    ):
+        values = dots[np.triu(pairs, 1)]
+        assert result['z'][name] == pytest.approx(
+            [values.mean(), values.std(), len(values)], abs=1e-5
+        )
+
+    with pytest.raises(ValueError, match='MoCo has no zc; it has backbone, z'):
+        apis.collect_outputs(model, loader, 'zc')
+    with pytest.raises(ValueError, match='MoCo has no zn'):
+        apis.FeatureExtractor(cfg, str(tmp_path / 'x.pth'), 'zn', cache_dir=tmp_path)
+    with pytest.raises(SystemExit, match='MoCo predicts nothing that could be tested'):
+        call('test', config, tmp_path / 'x.pth', '--work-dir', tmp_path, options=options)
 
 
 def test_tsne(trained, call, tmp_path, small):

@@ -43,9 +43,13 @@ def main() -> None:
             apis.collect_outputs(model, apis.build_test_loader(cfg, augmented=True), 'z', view)[0]
             for view in (0, 1)
         ]
-    k = model.head.num_clusters
-    # z has norm sqrt(2); alignment and uniformity are defined for unit vectors.
-    parts = dict(zc=(slice(None, k), 1.0), zn=(slice(k, None), 1.0), z=(slice(None), np.sqrt(0.5)))
+    if 'zc' in apis.known_outputs(model):
+        k = model.head.num_clusters
+        # z has norm sqrt(2); alignment and uniformity are defined for unit vectors.
+        whole = (slice(None), np.sqrt(0.5))
+        parts = dict(zc=(slice(None, k), 1.0), zn=(slice(k, None), 1.0), z=whole)
+    else:
+        parts = dict(z=(slice(None), 1.0))
     results = {}
     for name, (part, scale) in parts.items():
         x, first, second = (rows[:, part] for rows in (z, *views))
