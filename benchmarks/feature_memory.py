@@ -26,7 +26,7 @@ def peak_mib(count: int, mode: str, folder: Path) -> float:
     from mmpretrain.registry import MODELS
 
     from cdc_mm import apis
-    from cdc_mm.apis.features import evaluation_loader
+    from cdc_mm.features import evaluation_loader
 
     torch.set_num_threads(1)
     cv2.imwrite(str(folder / 'x.png'), np.zeros((8, 8, 3), np.uint8))

@@ -1,2 +1,76 @@
+import os
+from contextlib import contextmanager
+from typing import Iterator, Optional
+
+
 class RunError(RuntimeError):
     """What ends a run for a reason that its user can mend; the message says how."""
+
+
+@contextmanager
+def clear_errors() -> Iterator[None]:
+    """End the program with one line for what a user can mend.
+
+    Wraps the time before work starts: reading the config, building, opening data and checkpoints.
+    ``CDC_MM_TRACEBACK=1`` shows the traceback.
+    """
+    try:
+        yield
+    except (AssertionError, KeyError, OSError, RuntimeError, TypeError, ValueError) as error:
+        if os.environ.get('CDC_MM_TRACEBACK'):
+            raise
+        message = str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error)
+        if isinstance(error, FileNotFoundError) and error.filename:
+            message = (
+                f'{error.filename} does not exist. Put the data there or point data_root of the '
+                'dataset (or the path you gave) to where it is.'
+            )
+        raise _one_line(message or type(error).__name__) from error
+
+
+@contextmanager
+def clear_run_errors() -> Iterator[None]:
+    """End the program with one line for what stops a running job and its user can mend.
+
+    Wraps the work itself: bad data, a data worker or another process that died, a full disk.
+    Anything else is a mistake in the code and keeps its traceback; ``CDC_MM_TRACEBACK=1`` shows the
+    others' too.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        message = _reason(str(error), isinstance(error, RunError))
+        if message is None or os.environ.get('CDC_MM_TRACEBACK'):
+            raise
+        raise _one_line(message) from error
+
+
+def _reason(text: str, known: bool) -> Optional[str]:
+    if known:
+        # From a data worker, torch hands on the whole traceback as text.
+        return text.rsplit(f'{RunError.__name__}: ', 1)[-1].strip()
+    if 'DataLoader worker (pid' in text:
+        return (
+            f'{text.strip().rstrip(".")}. The system kills workers when memory runs out: '
+            'lower num_workers, batch_size or the size of the images.'
+        )
+    if 'DataLoader timed out' in text:
+        return (
+            f'{text.strip()}: a data worker hangs or the data are too slow. Raise the timeout of '
+            'the dataloader if they are.'
+        )
+    if 'Connection closed by peer' in text or 'Connection reset by peer' in text:
+        return (
+            'another process of the job has ended. Its own message, or the log of the system if it '
+            'was killed, as for want of memory, says why.'
+        )
+    if 'stack expects each tensor to be equal size' in text:
+        return (
+            'the images of a batch differ in size: add a transform that resizes or crops them to '
+            'the pipeline of the dataset.'
+        )
+    return None
+
+
+def _one_line(message: str) -> SystemExit:
+    return SystemExit(f'error: {message}\n(CDC_MM_TRACEBACK=1 shows where it was raised.)')

@@ -3,7 +3,7 @@
 import argparse
 import os.path as osp
 
-from mmengine.config import Config, DictAction
+from shared_args import add_shared_args
 
 
 def add_feature_args(parser: argparse.ArgumentParser, parts_of_z: bool = True) -> None:
@@ -34,17 +34,7 @@ def add_feature_args(parser: argparse.ArgumentParser, parts_of_z: bool = True) -
     parser.add_argument(
         '--cache-dir', help='where the features lie (default: work_dirs/<config>/features)'
     )
-    parser.add_argument(
-        '--trust-checkpoint',
-        action='store_true',
-        help='load checkpoints that can run code; only for files whose maker you trust',
-    )
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action=DictAction,
-        help='override config entries: key=value ..., nested keys with dots, lists as key="[a,b]"',
-    )
+    add_shared_args(parser)
 
 
 def build_extractor(args: argparse.Namespace):
@@ -59,7 +49,7 @@ def build_extractor(args: argparse.Namespace):
 
     if args.trust_checkpoint:
         apis.trust_checkpoints()
-    cfg = Config.fromfile(args.config)
+    cfg = apis.read_config(args.config)
     cfg.merge_from_dict(args.cfg_options or {})
     name = osp.splitext(osp.basename(args.config))[0]
     cache_dir = args.cache_dir or osp.join('work_dirs', name, 'features')

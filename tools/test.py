@@ -7,7 +7,8 @@ import os.path as osp
 from copy import deepcopy
 
 import mmengine
-from mmengine.config import Config, ConfigDict, DictAction
+from mmengine.config import Config, ConfigDict
+from shared_args import add_shared_args
 
 _PREDICTION_FILES = ('.csv', '.pkl', '.pickle')
 
@@ -35,17 +36,7 @@ def parse_args() -> argparse.Namespace:
         action='store_true',
         help="test-time augmentation: the config's tta_model and tta_pipeline, else flips",
     )
-    parser.add_argument(
-        '--trust-checkpoint',
-        action='store_true',
-        help='load checkpoints that can run code; only for files whose maker you trust',
-    )
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action=DictAction,
-        help='override config entries: key=value ..., nested keys with dots, lists as key="[a,b]"',
-    )
+    add_shared_args(parser)
     parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none')
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0)
     args = parser.parse_args()

@@ -1,20 +1,43 @@
-from .analysis import build_test_loader, collect_outputs, load_model, read_validation
-from .backbone import check_backbone, read_backbone
-from .checkpoint import check_checkpoint, read_state_dict, trust_checkpoints
-from .features import FeatureExtractor, Features, labelled_rows, multi_hot
-from .outputs import iterate_outputs, known_outputs
-from .results import collect_results, find_paper_figures, results_table, write_results
-from .runner import (
+"""What a user calls from Python, and the tools with them; each lives in the room of its kind."""
+
+from cdc_mm.checkpoints import (
+    check_backbone,
+    check_checkpoint,
+    read_backbone,
+    read_state_dict,
+    trust_checkpoints,
+)
+from cdc_mm.engine import (
     build_runner,
-    clear_errors,
-    clear_run_errors,
     init_cpu_distribution,
     prepare_test,
     prepare_training,
     read_config,
     set_dataloader_defaults,
 )
-from .seeds import plan_seeds, run_chains, train_and_test, visible_devices
+from cdc_mm.errors import clear_errors, clear_run_errors
+from cdc_mm.experiments import (
+    collect_results,
+    find_paper_figures,
+    plan_seeds,
+    read_validation,
+    results_table,
+    run_chains,
+    train_and_test,
+    visible_devices,
+    write_results,
+)
+from cdc_mm.features import (
+    FeatureExtractor,
+    Features,
+    build_test_loader,
+    collect_outputs,
+    iterate_outputs,
+    known_outputs,
+    labelled_rows,
+    load_model,
+    multi_hot,
+)
 
 __all__ = [
     'FeatureExtractor',

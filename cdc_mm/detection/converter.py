@@ -9,7 +9,7 @@ from typing import List, Optional, Tuple
 import torch
 import torchvision
 
-from ..apis.backbone import read_backbone
+from ..checkpoints import read_backbone
 
 # torchvision's names in detectron2's: stages first, then batch norms, then shortcuts.
 _RENAMES = (

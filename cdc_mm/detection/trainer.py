@@ -16,7 +16,7 @@ from detectron2.utils import comm
 from detectron2.utils.logger import setup_logger
 from torch import nn
 
-from ..apis.runner import clear_errors
+from ..errors import clear_errors
 from . import roi_heads  # noqa: F401  (registers Res5ROIHeadsExtraNorm)
 from .pictures import draw_detections
 

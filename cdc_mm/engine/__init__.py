@@ -1,3 +1,15 @@
+from .config import read_config, set_dataloader_defaults
 from .hooks import BroadcastBNHook, ContactSheetHook, SafeCheckpointHook
+from .runner import build_runner, init_cpu_distribution, prepare_test, prepare_training
 
-__all__ = ['BroadcastBNHook', 'ContactSheetHook', 'SafeCheckpointHook']
+__all__ = [
+    'BroadcastBNHook',
+    'ContactSheetHook',
+    'SafeCheckpointHook',
+    'build_runner',
+    'init_cpu_distribution',
+    'prepare_test',
+    'prepare_training',
+    'read_config',
+    'set_dataloader_defaults',
+]

@@ -1,8 +1,7 @@
 from .assigners import SinkhornAssigner
-from .backbones import SmallConvNet
-from .cdc import CDC
-from .cdc_mocov3 import CDCMoCoV3
+from .clusterers import CDC, CDCMoCoV3
 from .data_preprocessors import MultiViewDataPreprocessor
+from .encoders import SmallConvNet
 from .heads import CDCHead
 from .layers import SplitBatchNorm2d
 from .losses import CDCLoss, SelfLabelLoss

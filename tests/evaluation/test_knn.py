@@ -3,7 +3,8 @@ import pytest
 import torch
 from sklearn.neighbors import KNeighborsClassifier
 
-from cdc_mm.evaluation.functional import knn_accuracy, knn_scores, nearest_neighbors, top_k
+from cdc_mm.evaluation.functional import knn_accuracy, knn_scores
+from cdc_mm.features import nearest_neighbors, top_k
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from mmengine.config import Config
 from mmengine.hooks import Hook
 
 from cdc_mm import apis
-from cdc_mm.apis import seeds
+from cdc_mm.experiments import seeds
 
 # All in one folder: what `call` names each call would count as another setting.
 OPTIONS = (

@@ -8,9 +8,14 @@ from mmpretrain.registry import DATASETS, HOOKS
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from cdc_mm.apis.features import evaluation_dataset_cfg, evaluation_loader
-from cdc_mm.apis.outputs import iterate_outputs
-from cdc_mm.evaluation.functional import nearest_neighbors, top_k, vote_accuracy
+from cdc_mm.evaluation.functional import vote_accuracy
+from cdc_mm.features import (
+    evaluation_dataset_cfg,
+    evaluation_loader,
+    iterate_outputs,
+    nearest_neighbors,
+    top_k,
+)
 
 from .broadcast_bn_hook import broadcast_bn
 

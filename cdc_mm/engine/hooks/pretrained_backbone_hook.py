@@ -3,7 +3,7 @@ from mmengine.model import is_model_wrapper
 from mmengine.runner import BaseLoop
 from mmpretrain.registry import HOOKS
 
-from cdc_mm.apis.backbone import check_backbone, pick_backbone, read_backbone
+from cdc_mm.checkpoints import check_backbone, pick_backbone, read_backbone
 
 
 @HOOKS.register_module()

@@ -7,7 +7,7 @@ from mmengine.fileio import LocalBackend, get_file_backend
 from mmengine.hooks import CheckpointHook
 from mmpretrain.registry import HOOKS
 
-from ..atomic_backend import AtomicBackend
+from cdc_mm.checkpoints import AtomicBackend
 
 
 @HOOKS.register_module()

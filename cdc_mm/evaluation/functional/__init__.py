@@ -12,7 +12,7 @@ from .clustering import (
 )
 from .clusters_table import write_clusters_table
 from .kmeans import kmeans_clusters, unit_rows
-from .knn import knn_accuracy, knn_scores, nearest_neighbors, top_k, vote_accuracy
+from .knn import knn_accuracy, knn_scores, vote_accuracy
 from .linear_svm import low_shot_rows, svm_scores
 from .similarity import alignment, category_similarity, pair_similarity, uniformity
 from .summary import summarize_runs
@@ -30,13 +30,11 @@ __all__ = [
     'low_shot_rows',
     'many_to_one_accuracy',
     'match_clusters',
-    'nearest_neighbors',
     'pair_similarity',
     'per_image_average_precision',
     'size_metrics',
     'summarize_runs',
     'svm_scores',
-    'top_k',
     'uniformity',
     'unit_rows',
     'vote_accuracy',

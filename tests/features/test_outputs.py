@@ -4,6 +4,7 @@ from mmpretrain.registry import MODELS
 from mmpretrain.structures import DataSample
 
 import cdc_mm.apis as apis
+from cdc_mm.features.outputs import OUTPUTS
 
 
 @pytest.fixture
@@ -30,7 +31,7 @@ def batches():
 def test_rows_are_what_the_model_predicts_from(model):
     data = list(batches())
     model.train()
-    outputs = {name: list(apis.iterate_outputs(model, data, name)) for name in apis.outputs.OUTPUTS}
+    outputs = {name: list(apis.iterate_outputs(model, data, name)) for name in OUTPUTS}
     assert model.training
     model.eval()
     for i, batch in enumerate(data):

@@ -129,7 +129,8 @@ def test_a_step_never_waits_for_the_device(num_clusters):
 def test_key_encoder_shuffles_only_where_it_matters(monkeypatch):
     calls = []
     monkeypatch.setattr(
-        'cdc_mm.models.cdc.shuffled_forward', lambda module, x: calls.append(1) or module(x)
+        'cdc_mm.models.clusterers.cdc.shuffled_forward',
+        lambda module, x: calls.append(1) or module(x),
     )
     build()(views(), mode='loss')
     assert not calls
@@ -281,9 +282,10 @@ class TestFrozenBackbone:
     def test_keys_are_shuffled_only_if_the_neck_has_batch_norm(self, monkeypatch):
         calls = []
         monkeypatch.setattr(
-            'cdc_mm.models.cdc.shuffled_forward', lambda module, x: calls.append(1) or module(x)
+            'cdc_mm.models.clusterers.cdc.shuffled_forward',
+            lambda module, x: calls.append(1) or module(x),
         )
-        monkeypatch.setattr('cdc_mm.models.cdc.get_world_size', lambda: 2)
+        monkeypatch.setattr('cdc_mm.models.clusterers.cdc.get_world_size', lambda: 2)
         self.build()(views(), mode='loss')
         assert not calls
         neck = dict(

@@ -1,8 +1,6 @@
 import os
 import tempfile
-from contextlib import contextmanager
 from datetime import timedelta
-from typing import Iterator, Optional
 
 import torch
 from mmengine.config import Config
@@ -12,128 +10,9 @@ from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 from torch import nn
 
-from cdc_mm.engine import hooks
-from cdc_mm.errors import RunError
+from cdc_mm.checkpoints import check_checkpoint, find_resumable, read_seed
 
-from .checkpoint import check_checkpoint, find_resumable, read_seed
-
-_LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
-
-
-@contextmanager
-def clear_errors() -> Iterator[None]:
-    """End the program with one line for what a user can mend.
-
-    Wraps the time before work starts: reading the config, building, opening data and checkpoints.
-    ``CDC_MM_TRACEBACK=1`` shows the traceback.
-    """
-    try:
-        yield
-    except (AssertionError, KeyError, OSError, RuntimeError, TypeError, ValueError) as error:
-        if os.environ.get('CDC_MM_TRACEBACK'):
-            raise
-        message = str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error)
-        if isinstance(error, FileNotFoundError) and error.filename:
-            message = (
-                f'{error.filename} does not exist. Put the data there or point data_root of the '
-                'dataset (or the path you gave) to where it is.'
-            )
-        raise _one_line(message or type(error).__name__) from error
-
-
-@contextmanager
-def clear_run_errors() -> Iterator[None]:
-    """End the program with one line for what stops a running job and its user can mend.
-
-    Wraps the work itself: bad data, a data worker or another process that died, a full disk.
-    Anything else is a mistake in the code and keeps its traceback; ``CDC_MM_TRACEBACK=1`` shows the
-    others' too.
-    """
-    try:
-        yield
-    except RuntimeError as error:
-        message = _reason(str(error), isinstance(error, RunError))
-        if message is None or os.environ.get('CDC_MM_TRACEBACK'):
-            raise
-        raise _one_line(message) from error
-
-
-def _reason(text: str, known: bool) -> Optional[str]:
-    if known:
-        # From a data worker, torch hands on the whole traceback as text.
-        return text.rsplit(f'{RunError.__name__}: ', 1)[-1].strip()
-    if 'DataLoader worker (pid' in text:
-        return (
-            f'{text.strip().rstrip(".")}. The system kills workers when memory runs out: '
-            'lower num_workers, batch_size or the size of the images.'
-        )
-    if 'DataLoader timed out' in text:
-        return (
-            f'{text.strip()}: a data worker hangs or the data are too slow. Raise the timeout of '
-            'the dataloader if they are.'
-        )
-    if 'Connection closed by peer' in text or 'Connection reset by peer' in text:
-        return (
-            'another process of the job has ended. Its own message, or the log of the system if it '
-            'was killed, as for want of memory, says why.'
-        )
-    if 'stack expects each tensor to be equal size' in text:
-        return (
-            'the images of a batch differ in size: add a transform that resizes or crops them to '
-            'the pipeline of the dataset.'
-        )
-    return None
-
-
-def _one_line(message: str) -> SystemExit:
-    return SystemExit(f'error: {message}\n(CDC_MM_TRACEBACK=1 shows where it was raised.)')
-
-
-def read_config(filename: str) -> Config:
-    """Read a config file. A ``.py`` file is code and runs as such.
-
-    Args:
-        filename (str): A ``.py``, ``.json`` or ``.yaml`` file.
-
-    Returns:
-        Config: The config.
-
-    Raises:
-        FileNotFoundError: If there is no such file.
-        ValueError: If it cannot be read or does not give a config; says what is wrong with it.
-    """
-    try:
-        return Config.fromfile(filename)
-    except FileNotFoundError:
-        raise
-    except Exception as error:  # whatever code may raise
-        raise ValueError(f'config {filename}: {type(error).__name__}: {error}') from error
-
-
-def set_dataloader_defaults(
-    cfg: Config, pin_memory: bool = True, persistent_workers: bool = True
-) -> None:
-    """Fill in what mmpretrain's tools give every dataloader.
-
-    Args:
-        cfg (Config): Changed in place.
-        pin_memory (bool): False turns pinning off, whatever the config says.
-        persistent_workers (bool): False turns persistent workers off. They are off anyway without
-            workers, where torch refuses them.
-    """
-    for field in _LOADERS:
-        loader = cfg.get(field)
-        if loader is None:
-            continue
-        loader.setdefault('collate_fn', dict(type='default_collate'))
-        # Pinning needs an accelerator and only warns without one.
-        loader.setdefault('pin_memory', torch.cuda.is_available())
-        loader.setdefault('persistent_workers', True)
-        loader.pin_memory &= pin_memory
-        if loader.get('num_workers', 0) > 0:
-            # torch would wait for ever for a worker that hangs; one that dies it notices by itself.
-            loader.setdefault('timeout', 300)
-        loader.persistent_workers &= persistent_workers and loader.get('num_workers', 0) > 0
+from .hooks import PretrainedBackboneHook
 
 
 def init_cpu_distribution(cfg: Config) -> None:
@@ -235,7 +114,7 @@ def prepare_training(runner: Runner) -> None:
     _ = runner.val_loop
     runner.optim_wrapper = runner.build_optim_wrapper(runner.optim_wrapper)
     for hook in runner.hooks:
-        if isinstance(hook, hooks.PretrainedBackboneHook) and not runner._resume:
+        if isinstance(hook, PretrainedBackboneHook) and not runner._resume:
             hook.check(runner)
             return
     checkpoint = runner._load_from

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from cdc_mm.apis import check_checkpoint, read_state_dict, trust_checkpoints
-from cdc_mm.apis.checkpoint import find_resumable, read_seed
+from cdc_mm.checkpoints import find_resumable, read_seed
 
 
 class Net(nn.Module):

@@ -19,10 +19,12 @@ from mmengine.registry import init_default_scope
 from mmengine.runner import find_latest_checkpoint
 from mmpretrain.registry import DATASETS, MODELS
 
-from .results import metrics_in_words
-from .runner import build_runner, clear_errors, prepare_training, set_dataloader_defaults
+from cdc_mm.engine import build_runner, prepare_training, set_dataloader_defaults
+from cdc_mm.errors import clear_errors
 
-_CHILD = 'import sys; from cdc_mm.apis import train_and_test; train_and_test(*sys.argv[1:])'
+from .results import metrics_in_words
+
+_CHILD = 'import sys; from cdc_mm.experiments import train_and_test; train_and_test(*sys.argv[1:])'
 _STATUS_SECONDS = 30
 
 

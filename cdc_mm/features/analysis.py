@@ -1,7 +1,5 @@
-import json
 from copy import deepcopy
-from pathlib import Path
-from typing import Dict, Optional, Sequence, Tuple
+from typing import Optional, Tuple
 
 import numpy as np
 from mmengine.config import Config
@@ -13,9 +11,9 @@ from mmpretrain.registry import MODELS
 from torch import nn
 from torch.utils.data import DataLoader
 
-from .checkpoint import check_checkpoint, read_state_dict
+from cdc_mm.checkpoints import check_checkpoint, read_state_dict
+
 from .outputs import iterate_outputs
-from .runner import set_dataloader_defaults
 
 
 def load_model(cfg: Config, checkpoint: str) -> nn.Module:
@@ -56,7 +54,7 @@ def build_test_loader(cfg: Config, augmented: bool = False) -> DataLoader:
     cfg = deepcopy(cfg)
     if augmented:
         cfg.test_dataloader.dataset.pipeline = cfg.train_dataloader.dataset.pipeline
-    set_dataloader_defaults(cfg)
+    cfg.test_dataloader.setdefault('collate_fn', dict(type='default_collate'))
     return Runner.build_dataloader(cfg.test_dataloader)
 
 
@@ -87,43 +85,3 @@ def collect_outputs(
             labels.append(int(sample.gt_label))
     print()
     return np.concatenate(rows), np.array(labels)
-
-
-def read_validation(work_dir: str, metrics: Sequence[str]) -> Dict[str, Tuple[list, list]]:
-    """The metrics of validation over the training that a work dir holds.
-
-    Where a training was resumed or begun anew, what the later log starts from replaces the
-    earlier's.
-
-    Args:
-        work_dir (str): Work dir of a training.
-        metrics (Sequence[str]): Their names, without prefix (``acc``).
-
-    Returns:
-        dict: By name the epochs (iterations in a training by iterations) and the values.
-
-    Raises:
-        ValueError: If the work dir lacks one of the metrics.
-    """
-    points: Dict[int, dict] = {}
-    for path in sorted(Path(work_dir).glob('*/vis_data/scalars.json')):
-        lines = [json.loads(line) for line in path.read_text().splitlines()]
-        lines = [
-            {name.rpartition('/')[2]: value for name, value in line.items()}
-            for line in lines
-            if not line.keys() & {'epoch', 'iter'}  # those are of training
-        ]
-        if lines:
-            points = {step: old for step, old in points.items() if step < lines[0]['step']}
-            points.update((line['step'], line) for line in lines)
-    curves = {}
-    for metric in metrics:
-        steps = [step for step, line in points.items() if metric in line]
-        if not steps:
-            known = {name for line in points.values() for name in line} - {'step'}
-            raise ValueError(
-                f'{work_dir} has no validation with {metric}; '
-                + (f'it has {", ".join(sorted(known))}' if known else 'it has none at all')
-            )
-        curves[metric] = (steps, [points[step][metric] for step in steps])
-    return curves

@@ -6,8 +6,8 @@ from mmengine.logging import MessageHub
 from mmpretrain.registry import MODELS
 from torch import Tensor
 
+from ..utils import gather_rows
 from .base_cdc import BaseCDC
-from .utils import gather_rows
 
 _CLUSTER_OUTPUTS = ('projector', 'predictor')
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 from mmengine.fileio import get_file_backend
 
-from cdc_mm.engine.atomic_backend import AtomicBackend
+from cdc_mm.checkpoints import AtomicBackend
 from cdc_mm.errors import RunError
 
 

@@ -9,8 +9,7 @@ import pytest
 import torch
 from mmengine.config import Config
 
-from cdc_mm.apis import run_chains, seeds, visible_devices
-from cdc_mm.apis.seeds import StageRun
+from cdc_mm.experiments import StageRun, run_chains, seeds, visible_devices
 
 
 def make_run(root, stage, seed, **train_cfg):

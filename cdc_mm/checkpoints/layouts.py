@@ -3,7 +3,7 @@ from collections import OrderedDict
 import torch
 from torch import nn
 
-from .checkpoint import read_state_dict
+from .files import read_state_dict
 
 # Where published files keep the encoder, after "module." is gone: MoCo v2, MoCo v3, this project
 # and mmpretrain, torchvision.

@@ -39,12 +39,7 @@ def iterate_outputs(
     Raises:
         ValueError: If ``output`` is not known, or the model has none such.
     """
-    if output not in OUTPUTS:
-        raise ValueError(f'output must be one of {", ".join(OUTPUTS)}, got {output}')
-    if output not in known_outputs(model):
-        raise ValueError(
-            f'{type(model).__name__} has no {output}; it has {", ".join(known_outputs(model))}'
-        )
+    check_output(model, output)
     training = model.training
     model.eval()
     try:
@@ -64,6 +59,19 @@ def known_outputs(model: nn.Module) -> Tuple[str, ...]:
     if hasattr(model, 'extract_z'):
         return OUTPUTS
     return ('backbone', 'z') if getattr(model, 'neck', None) is not None else ('backbone',)
+
+
+def check_output(model: nn.Module, output: str) -> None:
+    """Refuse an output that a model does not have.
+
+    Raises:
+        ValueError: If ``output`` is not known, or the model has none such.
+    """
+    if output not in OUTPUTS:
+        raise ValueError(f'output must be one of {", ".join(OUTPUTS)}, got {output}')
+    known = known_outputs(model)
+    if output not in known:
+        raise ValueError(f'{type(model).__name__} has no {output}; it has {", ".join(known)}')
 
 
 def _rows(model: nn.Module, image: Tensor, output: str) -> Tensor:

@@ -9,8 +9,8 @@ from mmengine.config import Config
 from mmpretrain.registry import MODELS
 
 import cdc_mm.apis as apis
-from cdc_mm.apis.features import labelled_rows, multi_hot, write_rows
 from cdc_mm.errors import RunError
+from cdc_mm.features import labelled_rows, multi_hot, write_rows
 
 
 @pytest.fixture
@@ -43,13 +43,13 @@ def save(cfg, path, seed=0):
 def forwards(monkeypatch):
     """How often a network ran over a split."""
     count = []
-    plain = apis.features.iterate_outputs
+    plain = apis.iterate_outputs
 
     def counted(*args):
         count.append(1)
         return plain(*args)
 
-    monkeypatch.setattr(apis.features, 'iterate_outputs', counted)
+    monkeypatch.setattr('cdc_mm.features.extractor.iterate_outputs', counted)
     return count
 
 

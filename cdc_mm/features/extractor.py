@@ -3,7 +3,7 @@ import json
 import os
 from copy import deepcopy
 from pathlib import Path
-from typing import BinaryIO, Iterable, List, NamedTuple, Optional, Tuple, Union
+from typing import Iterable, List, NamedTuple, Tuple, Union
 
 import numpy as np
 import torch
@@ -15,11 +15,15 @@ from mmengine.utils import track_iter_progress
 from mmpretrain.registry import DATASETS, MODELS
 from torch.utils.data import DataLoader, Dataset
 
-from cdc_mm.errors import RunError
+from cdc_mm.checkpoints import (
+    check_backbone,
+    check_checkpoint,
+    read_backbone,
+    read_state_dict,
+)
 
-from .backbone import check_backbone, read_backbone
-from .checkpoint import check_checkpoint, read_state_dict
-from .outputs import OUTPUTS, iterate_outputs, known_outputs
+from .outputs import check_output, iterate_outputs
+from .store import write_rows
 
 _LOADERS = dict(train='train_dataloader', test='test_dataloader')
 
@@ -79,8 +83,6 @@ class FeatureExtractor:
         bf16: bool = False,
         cache_dir: Union[str, Path] = 'work_dirs/features',
     ) -> None:
-        if output not in OUTPUTS:
-            raise ValueError(f'output must be one of {", ".join(OUTPUTS)}, got {output}')
         if dtype not in ('float32', 'float16'):
             raise ValueError(f'dtype must be float32 or float16, got {dtype}')
         init_default_scope(cfg.get('default_scope', 'mmpretrain'))
@@ -92,11 +94,7 @@ class FeatureExtractor:
 
         model_cfg = {'data_preprocessor': cfg.get('data_preprocessor'), **cfg.model}
         self.model = MODELS.build(deepcopy(model_cfg))
-        if output not in known_outputs(self.model):
-            raise ValueError(
-                f'{type(self.model).__name__} has no {output}; it has '
-                f'{", ".join(known_outputs(self.model))}'
-            )
+        check_output(self.model, output)
         self._load(checkpoint)
         with open(checkpoint, 'rb') as file:
             weights = hashlib.file_digest(file, 'sha256').hexdigest()
@@ -143,7 +141,7 @@ class FeatureExtractor:
         labels, images = self.labels[split], self._images[split]
         if len(rows) < len(dataset):
             kept = np.load(kept_path)
-            lost = sorted(set(range(len(dataset))) - set(kept.tolist()))
+            lost = np.setdiff1d(np.arange(len(dataset)), kept)
             print(
                 f'{split}: {len(lost)} images could not be read and are left out, such as '
                 f'{images[lost[0]]}'
@@ -174,74 +172,6 @@ class FeatureExtractor:
         # Before the rows, so that rows on disk always have theirs.
         if len(kept) < len(loader.dataset):
             np.save(kept_path, np.array(kept, np.int64))
-
-
-class LabelledRows(NamedTuple):
-    """Which images of a split have a label.
-
-    Attributes:
-        index (np.ndarray, optional): Their numbers, shape (M,); None if it is all of them.
-        labels (np.ndarray): Their labels, shape (M,), int64.
-    """
-
-    index: Optional[np.ndarray]
-    labels: np.ndarray
-
-    def select(self, rows: np.ndarray) -> np.ndarray:
-        """Rows (M, D) of the images with a label among the rows (N, D) of all."""
-        return rows if self.index is None else rows[self.index]
-
-
-def labelled_rows(labels: list, name: str, at_least: int = 1) -> LabelledRows:
-    """Find the images that have a label, for evaluation.
-
-    Args:
-        labels (list): A class number for each image, None or a negative one without a label.
-        name (str): What the images are, for the message.
-        at_least (int): How many labelled images are needed. Defaults to 1.
-
-    Returns:
-        LabelledRows: Their numbers and labels.
-
-    Raises:
-        ValueError: If there are fewer, or the images have several labels each.
-    """
-    if any(isinstance(label, (list, tuple)) for label in labels):
-        raise ValueError(f'the {name} images have several labels each; this needs one')
-    numbers = np.array([-1 if label is None else int(label) for label in labels])
-    index = np.flatnonzero(numbers >= 0)
-    if len(index) < at_least:
-        raise ValueError(
-            f'{len(index)} of the {len(labels)} {name} images have a label, and {at_least} are '
-            'needed: this compares with labels, and uses no more images as neighbours than there '
-            'are.'
-        )
-    return LabelledRows(None if len(index) == len(labels) else index, numbers[index])
-
-
-def multi_hot(labels: list, num_classes: int, name: str) -> np.ndarray:
-    """Labels of multi-label images as a table.
-
-    Args:
-        labels (list): The class numbers of each image, a list each.
-        num_classes (int): C.
-        name (str): What the images are, for the message.
-
-    Returns:
-        np.ndarray: Shape (N, C), int64, 0 or 1.
-
-    Raises:
-        ValueError: If an image has a single number or nothing for a label.
-    """
-    if not all(isinstance(label, (list, tuple)) for label in labels):
-        raise ValueError(
-            f'the {name} data is not multi-label: use a config whose data set is VOC07, as '
-            'configs/linear/linear_r50_voc07_svm.py'
-        )
-    table = np.zeros((len(labels), num_classes), dtype=np.int64)
-    for row, label in zip(table, labels):
-        row[list(label)] = 1
-    return table
 
 
 def evaluation_dataset_cfg(cfg: Config, split: str) -> dict:
@@ -281,49 +211,6 @@ def evaluation_loader(cfg: Config, dataset: Dataset) -> DataLoader:
             collate_fn=dict(type='default_collate'),
         )
     )
-
-
-def write_rows(path: Path, batches: Iterable[np.ndarray], dtype: str) -> None:
-    """Write rows, batch by batch, as one ``.npy`` file that is there whole or not at all.
-
-    Args:
-        path (Path): The file.
-        batches (Iterable): Arrays (B, D).
-        dtype (str): Of the rows on disk.
-
-    Raises:
-        RunError: If a value is not finite in ``dtype``, or there is no row.
-    """
-    part = path.with_suffix(f'.{os.getpid()}.part')
-    try:
-        count = 0
-        with open(part, 'wb') as file:
-            for rows in batches:
-                with np.errstate(over='ignore'):
-                    rows = np.ascontiguousarray(rows, dtype=dtype)
-                if not np.isfinite(rows).all():
-                    raise RunError(
-                        f'features are not finite in {dtype}: '
-                        + ('use float32' if dtype == 'float16' else 'the network diverged')
-                    )
-                if file.tell() == 0:
-                    _write_header(file, rows, 0)
-                file.write(rows)
-                count += len(rows)
-            if count == 0:
-                raise RunError('none of the images could be read')
-            # Headers leave room for any number of rows.
-            file.seek(0)
-            _write_header(file, rows, count)
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
-
-
-def _write_header(file: BinaryIO, rows: np.ndarray, count: int) -> None:
-    header = np.lib.format.header_data_from_array_1_0(rows)
-    header['shape'] = (count, rows.shape[1])
-    np.lib.format.write_array_header_1_0(file, header)
 
 
 def _scan(dataset: Dataset) -> Tuple[List, List, str]:

@@ -6,9 +6,9 @@ from mmengine.utils.dl_utils.parrots_wrapper import _BatchNorm
 from mmpretrain.registry import MODELS
 from torch import Tensor
 
+from ..layers import SplitBatchNorm2d
+from ..utils import gather_rows, shuffled_forward
 from .base_cdc import BaseCDC
-from .layers import SplitBatchNorm2d
-from .utils import gather_rows, shuffled_forward
 
 
 @MODELS.register_module()

@@ -1,0 +1,23 @@
+from .atomic import AtomicBackend
+from .files import (
+    DamagedCheckpointError,
+    check_checkpoint,
+    find_resumable,
+    read_seed,
+    read_state_dict,
+    trust_checkpoints,
+)
+from .layouts import check_backbone, pick_backbone, read_backbone
+
+__all__ = [
+    'AtomicBackend',
+    'DamagedCheckpointError',
+    'check_backbone',
+    'check_checkpoint',
+    'find_resumable',
+    'pick_backbone',
+    'read_backbone',
+    'read_seed',
+    'read_state_dict',
+    'trust_checkpoints',
+]

@@ -1,0 +1,16 @@
+from .curves import read_validation
+from .results import collect_results, find_paper_figures, results_table, write_results
+from .seeds import StageRun, plan_seeds, run_chains, train_and_test, visible_devices
+
+__all__ = [
+    'StageRun',
+    'collect_results',
+    'find_paper_figures',
+    'plan_seeds',
+    'read_validation',
+    'results_table',
+    'run_chains',
+    'train_and_test',
+    'visible_devices',
+    'write_results',
+]
