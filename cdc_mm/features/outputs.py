@@ -45,7 +45,9 @@ def iterate_outputs(
     try:
         for batch in loader:
             data = model.data_preprocessor(batch, view is not None)
-            inputs = data['inputs'] if view is None else data['inputs'][view]
+            inputs = data['inputs']
+            if view is not None:
+                inputs = list(inputs.values() if isinstance(inputs, dict) else inputs)[view]
             rows = _rows(model, inputs, output)
             samples = data['data_samples']
             kept = [i for i, sample in enumerate(samples) if not is_blank(sample)]

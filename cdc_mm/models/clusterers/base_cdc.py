@@ -183,34 +183,38 @@ class BaseCDC(BaseSelfSupervisor, metaclass=ABCMeta):
         return super().forward(inputs, data_samples, mode)
 
     def loss(
-        self, inputs: List[Tensor], data_samples: Optional[List[DataSample]] = None
+        self,
+        inputs: Union[Dict[str, Tensor], List[Tensor]],
+        data_samples: Optional[List[DataSample]] = None,
     ) -> Dict[str, Tensor]:
         """Losses of the views of a batch, and one step of momentum encoder and queue.
 
         Args:
-            inputs (list): Two views, shape (B, 3, H, W) each, B the same on every rank; with
-                self-labelling after them (or alone) a weak and a strong view.
+            inputs (dict | list): Views by name, or in this order: ``view1`` and ``view2``, shape
+                (B, 3, H, W) each, B the same on every rank; with self-labelling also, or only,
+                ``weak`` and ``strong``.
             data_samples (list, optional): The samples; only their ``sample_idx`` is read: CDC
                 learns without labels.
 
         Returns:
             dict: See :meth:`CDCHead.loss` and :meth:`self_label`.
         """
-        self_labels = self.head.self_label is not None
-        wanted = 2 * self.contrastive + 2 * self_labels
-        given = len(inputs) if isinstance(inputs, (list, tuple)) else 1
-        if given != wanted:
+        names = ('view1', 'view2') * self.contrastive
+        names += ('weak', 'strong') * (self.head.self_label is not None)
+        if isinstance(inputs, (list, tuple)) and len(inputs) == len(names):
+            inputs = dict(zip(names, inputs))
+        given = tuple(inputs) if isinstance(inputs, dict) else ()
+        if not set(names) <= set(given):
             raise ValueError(
-                f'training takes {wanted} views of each image'
-                f'{" (the last two a weak and a strong one)" * self_labels}, got {given}: use a '
-                'data_preprocessor of type MultiViewDataPreprocessor or a pipeline with '
-                'MultiView, and num_views that fit.'
+                f'training takes the views {", ".join(names)} of each image, got '
+                f'{", ".join(given) or "none by name"}: use a data_preprocessor of type '
+                'MultiViewDataPreprocessor with views of these names.'
             )
         losses = {}
         if self.contrastive:
-            losses.update(self.contrast(inputs[:2]))
+            losses.update(self.contrast([inputs['view1'], inputs['view2']]))
         if self.self_label_weight > 0:
-            losses.update(self.self_label(*inputs[-2:], data_samples))
+            losses.update(self.self_label(inputs['weak'], inputs['strong'], data_samples))
         return losses
 
     @abstractmethod

@@ -178,7 +178,7 @@ def test_modes():
     torch.testing.assert_close(torch.stack([s.pred_score for s in out]), expected)
     with pytest.raises(RuntimeError, match='mode'):
         model(x, mode='nonsense')
-    with pytest.raises(ValueError, match='2 views of each image, got 1'):
+    with pytest.raises(ValueError, match='views view1, view2 of each image, got none'):
         model(x, mode='loss')
 
 
@@ -325,7 +325,7 @@ class TestSelfLabelling:
         assert torch.equal(model.queue, queue)
         losses['loss_selflabel'].backward()
         assert all(p.grad is not None for p in model.neck.parameters())
-        with pytest.raises(ValueError, match=r'2 views .*weak and a strong.* got 4'):
+        with pytest.raises(ValueError, match='views weak, strong of each image, got none'):
             model(views() + views(), mode='loss')
 
     def test_before_its_time_only_the_contrastive_loss_runs(self):
