@@ -32,8 +32,11 @@ def read_state_dict(filename: str) -> 'OrderedDict[str, torch.Tensor]':
         ValueError: If the file is damaged, holds more than plain data, or holds no weights.
     """
     checkpoint = _load(filename)
-    state = checkpoint.get('state_dict', checkpoint)
-    state = state if isinstance(state, dict) else {}
+    # Where files keep the weights: most, DINO, DeiT and others; or they hold nothing else.
+    keys = [
+        key for key in ('state_dict', 'teacher', 'model') if isinstance(checkpoint.get(key), dict)
+    ]
+    state = checkpoint[keys[0]] if keys else checkpoint
     state = _unwrap({k: v for k, v in state.items() if torch.is_tensor(v)})
     if not state:
         raise ValueError(f'{filename} holds no weights')
@@ -108,7 +111,10 @@ def check_checkpoint(model: nn.Module, filename: str, purpose: str) -> None:
         return
     state = read_state_dict(filename)
     own = _unwrap(model.state_dict())
-    training_only = tuple(getattr(getattr(model, 'module', model), 'training_only', ()))
+    model = getattr(model, 'module', model)
+    if hasattr(model, 'rename_weights'):
+        model.rename_weights(state)
+    training_only = tuple(getattr(model, 'training_only', ()))
     wanted = [k for k in own if purpose == 'resume' or not k.startswith(training_only)]
     missing = [k for k in wanted if k not in state]
     misfits = [

@@ -6,6 +6,8 @@ from mmpretrain.structures import DataSample
 from torch import Tensor, nn
 
 from cdc_mm.datasets.transforms import is_blank
+from cdc_mm.models import BaseClusterer
+from cdc_mm.models.encoders import pool_features
 
 OUTPUTS = ('backbone', 'z', 'zc', 'zn')
 
@@ -55,9 +57,9 @@ def iterate_outputs(
 
 
 def known_outputs(model: nn.Module) -> Tuple[str, ...]:
-    """Which of ``OUTPUTS`` a model has."""
-    if hasattr(model, 'extract_z'):
-        return OUTPUTS
+    """Which outputs a model has; see :func:`iterate_outputs`."""
+    if isinstance(model, BaseClusterer):
+        return ('backbone', *model.embeddings)
     return ('backbone', 'z') if getattr(model, 'neck', None) is not None else ('backbone',)
 
 
@@ -75,12 +77,10 @@ def check_output(model: nn.Module, output: str) -> None:
 
 
 def _rows(model: nn.Module, image: Tensor, output: str) -> Tensor:
+    if isinstance(model, BaseClusterer):
+        rows = model.encode(image)
+        return rows if output == 'backbone' else model.embed(rows)[output]
     features = model.backbone(image)
     if output == 'backbone':
-        rows = features[-1] if isinstance(features, (tuple, list)) else features
-        return rows.mean(dim=(2, 3)) if rows.ndim == 4 else rows
-    if not hasattr(model, 'extract_z'):
-        return F.normalize(model.neck(features)[0], dim=1)
-    z = model.head.normalize(model.extract_z(features))
-    k = model.head.num_clusters
-    return {'z': z, 'zc': z[:, :k], 'zn': z[:, k:]}[output]
+        return pool_features(features)
+    return F.normalize(model.neck(features)[0], dim=1)

@@ -60,8 +60,16 @@ SIGNS = [
     ('one cluster holds 75 %', 'model.head.alpha', dict(sizes=(90, 10, 10, 10))),
     ('2 of 4 clusters hold no image', 'num_clusters', dict(sizes=(60, 60, 0, 0))),
     ('prefer no cluster', 'epsilon', dict(outputs=healthy(assign_entropy=0.99))),
-    ('alpha ln K = 6.93', 'model.head.t ', dict(outputs=healthy(loss_cluster=5 * math.log(K)))),
-    ('zn is nearly the same', 'momentum', dict(outputs=healthy(zn_std=0.1))),
+    (
+        'loss_cluster is 6.93, that of a uniform',
+        'model.head.t ',
+        dict(outputs=healthy(loss_cluster=5 * math.log(K))),
+    ),
+    (
+        'nearly the same for all images (zn_std 0.100)',
+        'model.momentum',
+        dict(outputs=healthy(zn_std=0.1)),
+    ),
 ]
 
 
