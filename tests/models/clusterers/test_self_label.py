@@ -122,6 +122,6 @@ def test_refuses_a_threshold_that_the_clusterer_cannot_reach():
     clusterer = copy.deepcopy(CLUSTERER)
     clusterer['head'].update(num_clusters=200, t=0.2)
     with pytest.raises(ValueError, match=r'no probability exceeds 0\.4'):
-        build(clusterer=clusterer)
+        build(clusterer=clusterer, loss=dict(type='SelfLabelLoss', threshold=0.5))
     clusterer['head'].update(normalize_zc=False)  # then no bound holds
     assert build(clusterer=clusterer).max_confidence == 1
