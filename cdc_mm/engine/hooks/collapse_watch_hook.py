@@ -7,11 +7,11 @@ from typing import Dict, Optional
 import torch
 from mmengine.dist import all_reduce, is_main_process
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 from mmpretrain.registry import HOOKS
 
 from cdc_mm.errors import RunError
 from cdc_mm.models import BaseClusterer
+from cdc_mm.wrappers import unwrap_model
 
 HEALTHY = 'healthy.pth'
 # What to try, by sign, where the model names nothing better; names as in a config.
@@ -82,7 +82,7 @@ class CollapseWatchHook(Hook):
 
     def _signs(self, runner, outputs: dict) -> Dict[str, str]:
         """What is wrong, as sentences."""
-        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        model = unwrap_model(runner.model)
         seen = model.diagnostics() if isinstance(model, BaseClusterer) else {}
         uniform = {k: v for k, v in seen.get('uniform', {}).items() if k in outputs}
         names = dict.fromkeys(
@@ -149,7 +149,7 @@ class CollapseWatchHook(Hook):
             return
         self._told.update(lasting)
         healthy = Path(runner.work_dir) / HEALTHY
-        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        model = unwrap_model(runner.model)
         remedies = {**_REMEDIES, **getattr(model, 'remedies', {})}
         text = 'The training has collapsed: ' + '; '.join(
             f'{signs[sign]} since iteration {self._since[sign] + 1}: {remedies[sign]}'

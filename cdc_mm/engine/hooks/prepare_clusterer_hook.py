@@ -1,7 +1,8 @@
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 from mmengine.runner import BaseLoop
 from mmpretrain.registry import HOOKS
+
+from cdc_mm.wrappers import unwrap_model
 
 
 @HOOKS.register_module()
@@ -13,7 +14,7 @@ class PrepareClustererHook(Hook):
 
     def before_run(self, runner) -> None:
         """Prepare the model, if it is going to be trained and wants to be."""
-        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        model = unwrap_model(runner.model)
         # Where nothing is trained the training data need not be there.
         if isinstance(runner._train_loop, BaseLoop) and hasattr(model, 'prepare'):
             model.prepare(len(runner.train_dataloader.dataset))

@@ -1,9 +1,9 @@
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 from mmengine.runner import BaseLoop
 from mmpretrain.registry import HOOKS
 
 from cdc_mm.models import SelfLabel
+from cdc_mm.wrappers import unwrap_model
 
 
 @HOOKS.register_module()
@@ -86,7 +86,7 @@ class SelfLabelHook(Hook):
 
 
 def _model(runner) -> SelfLabel:
-    model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+    model = unwrap_model(runner.model)
     if not isinstance(model, SelfLabel):
         raise ValueError(
             f'SelfLabelHook drives a SelfLabel, and the model is a {type(model).__name__}'
