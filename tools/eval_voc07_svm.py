@@ -3,7 +3,6 @@
 
 import argparse
 
-import mmengine
 import numpy as np
 from feature_args import add_feature_args, build_extractor
 from mmengine.utils import track_iter_progress
@@ -45,6 +44,7 @@ def main() -> None:
 
     # After parsing, so that --help and mistyped flags answer at once.
     from cdc_mm import apis
+    from cdc_mm.atomic import dump_atomically
     from cdc_mm.evaluation.functional import low_shot_rows, svm_scores
 
     with apis.clear_errors():
@@ -86,7 +86,7 @@ def main() -> None:
             cells += f'{f"{np.mean(values):.1f}{spread}":>16}'
         print(f'{name:20}{cells}')
     if args.out:
-        mmengine.dump(result, args.out)
+        dump_atomically(args.out, result)
 
 
 if __name__ == '__main__':

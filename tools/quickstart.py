@@ -5,7 +5,6 @@ import argparse
 import os.path as osp
 from typing import Tuple
 
-import mmengine
 import numpy as np
 from mmengine.config import Config, DictAction
 
@@ -50,6 +49,7 @@ def main() -> None:
     args = parse_args()
 
     from cdc_mm import apis
+    from cdc_mm.atomic import dump_atomically
 
     with apis.clear_errors():
         cfg = apis.read_config(CONFIG)
@@ -74,7 +74,7 @@ def main() -> None:
         'CDC': {name: metrics[f'clustering/{name}'] for name in ('acc', 'nmi', 'ari')},
         "k-means on CDC's features": features,
     }
-    mmengine.dump(dict(seed=args.seed, **rows), osp.join(args.work_dir, 'quickstart.json'))
+    dump_atomically(osp.join(args.work_dir, 'quickstart.json'), dict(seed=args.seed, **rows))
     print(
         f'\nHeld-out digits: {metrics["clustering/num_samples"]} images that training never saw, '
         f'seed {args.seed}, percent\n\n'

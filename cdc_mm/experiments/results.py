@@ -3,6 +3,7 @@ from typing import List, Optional
 
 import mmengine
 
+from cdc_mm.atomic import dump_atomically, write_atomically
 from cdc_mm.evaluation.functional import summarize_runs
 
 _MEASURED_WITH_LABELS = ('acc', 'nmi', 'ari', 'many_to_one_acc')
@@ -53,8 +54,8 @@ def write_results(chains: List[list]) -> str:
         return ''
     folder = chains[0][-1].folder.parent
     text = results_table(stages)
-    mmengine.dump(dict(std='sample (n - 1)', stages=stages), folder / 'results.json', indent=2)
-    (folder / 'results.md').write_text(text)
+    dump_atomically(folder / 'results.json', dict(std='sample (n - 1)', stages=stages), indent=2)
+    write_atomically(folder / 'results.md', text)
     return text
 
 

@@ -7,7 +7,6 @@ of the same category and of different ones.
 
 import argparse
 
-import mmengine
 import numpy as np
 from mmengine.config import DictAction
 
@@ -27,6 +26,7 @@ def main() -> None:
     args = parse_args()
 
     from cdc_mm import apis
+    from cdc_mm.atomic import dump_atomically
     from cdc_mm.evaluation.functional import (
         alignment,
         category_similarity,
@@ -60,7 +60,7 @@ def main() -> None:
             uniformity=uniformity(x * scale),
         )
     if args.out:
-        mmengine.dump(dict(num_images=len(z), **results), args.out)
+        dump_atomically(args.out, dict(num_images=len(z), **results))
 
     print(f'\n{len(z)} images, mean +- standard deviation of the dot products\n')
     print('|  | ' + ' | '.join(results) + ' |\n|---|' + '---|' * len(results))

@@ -7,10 +7,10 @@ from typing import Dict, Optional
 import torch
 from mmengine.dist import all_reduce, is_main_process
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 from mmpretrain.registry import HOOKS
 
 from cdc_mm.errors import RunError
+from cdc_mm.wrappers import unwrap_model
 
 HEALTHY = 'healthy.pth'
 # What to try, by sign; names as in a config.
@@ -83,7 +83,7 @@ class CollapseWatchHook(Hook):
 
     def _signs(self, runner, outputs: dict) -> Dict[str, str]:
         """What is wrong, as sentences."""
-        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        model = unwrap_model(runner.model)
         head = getattr(model, 'head', None)
         names = [name for name in ('loss', 'loss_cluster', 'assign_entropy') if name in outputs]
         values = torch.stack([outputs[name].detach().float() for name in names])

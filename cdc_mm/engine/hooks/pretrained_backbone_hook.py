@@ -1,9 +1,9 @@
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 from mmengine.runner import BaseLoop
 from mmpretrain.registry import HOOKS
 
 from cdc_mm.checkpoints import check_backbone, pick_backbone, read_backbone
+from cdc_mm.wrappers import unwrap_model
 
 
 @HOOKS.register_module()
@@ -57,5 +57,4 @@ class PretrainedBackboneHook(Hook):
 
 
 def _backbone(runner):
-    model = runner.model.module if is_model_wrapper(runner.model) else runner.model
-    return model.backbone
+    return unwrap_model(runner.model).backbone

@@ -1,8 +1,8 @@
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 from mmpretrain.registry import HOOKS
 
 from cdc_mm.models.utils import PseudoLabels
+from cdc_mm.wrappers import unwrap_model
 
 
 @HOOKS.register_module()
@@ -47,7 +47,7 @@ class SelfLabelHook(Hook):
 
     def before_run(self, runner) -> None:
         """Give the model its record of pseudo-labels, before a checkpoint is loaded into it."""
-        model = _unwrap(runner)
+        model = unwrap_model(runner.model)
         if getattr(model.head, 'self_label', None) is None:
             raise ValueError('SelfLabelHook needs model.head.self_label=dict(type="SelfLabelLoss")')
         images = len(runner.train_dataloader.dataset)
@@ -57,11 +57,11 @@ class SelfLabelHook(Hook):
 
     def before_train_epoch(self, runner) -> None:
         """Set the weight of the epoch."""
-        _unwrap(runner).self_label_weight = self.weight_at(runner.epoch)
+        unwrap_model(runner.model).self_label_weight = self.weight_at(runner.epoch)
 
     def after_train_epoch(self, runner) -> None:
         """Log what the pseudo-labels did."""
-        model = _unwrap(runner)
+        model = unwrap_model(runner.model)
         if model.self_label_weight == 0:
             return
         summary = model.pseudo_labels.finish_epoch()
@@ -80,7 +80,3 @@ class SelfLabelHook(Hook):
                 'A cluster without confident images gets no labels, and the others will take its '
                 'images: lower model.head.self_label.threshold.'
             )
-
-
-def _unwrap(runner):
-    return runner.model.module if is_model_wrapper(runner.model) else runner.model
