@@ -42,8 +42,8 @@ def main() -> None:
         label_metrics,
         size_metrics,
         unit_rows,
-        write_clusters_table,
     )
+    from cdc_mm.tables import write_csv
 
     with apis.clear_errors():
         extract = build_extractor(args)
@@ -96,7 +96,7 @@ def main() -> None:
     if args.out:
         dump_atomically(args.out, result)
     if args.clusters:
-        write_clusters_table(args.clusters, ('image', 'cluster'), zip(test.images, clusters))
+        write_csv(args.clusters, ('image', 'cluster'), zip(test.images, clusters))
         print(f'The cluster of each image: {args.clusters}')
 
 

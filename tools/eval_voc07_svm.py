@@ -46,6 +46,7 @@ def main() -> None:
     from cdc_mm import apis
     from cdc_mm.atomic import dump_atomically
     from cdc_mm.evaluation.functional import low_shot_rows, svm_scores
+    from cdc_mm.tables import markdown_table, mean_std
 
     with apis.clear_errors():
         extract = build_extractor(args)
@@ -76,15 +77,18 @@ def main() -> None:
         print()
     print(
         f"\n{len(test)} test images, percent. Class mAP (the field's) and AP per image (AdCo's) "
-        f'are different metrics.\n\n{"training images":20}{"class mAP":>16}{"AP per image":>16}'
+        'are different metrics.'
+        + ' Mean +- sample standard deviation (n - 1) of the draws.' * args.low_shot
+        + '\n'
     )
-    for name, runs in rows.items():
-        cells = ''
-        for metric in ('class_map', 'per_image_ap'):
-            values = [run[metric] for run in runs]
-            spread = f' +- {np.std(values):.1f}' if len(values) > 1 else ''
-            cells += f'{f"{np.mean(values):.1f}{spread}":>16}'
-        print(f'{name:20}{cells}')
+    cells = [
+        [
+            name,
+            *(mean_std([run[metric] for run in runs]) for metric in ('class_map', 'per_image_ap')),
+        ]
+        for name, runs in rows.items()
+    ]
+    print(markdown_table(['training images', 'class mAP', 'AP per image'], cells))
     if args.out:
         dump_atomically(args.out, result)
 

@@ -134,8 +134,8 @@ def test_quickstart_ends_with_the_table_and_the_next_command(tmp_path):
     rows = ('k-means on pixels', 'CDC', "k-means on CDC's features")
     for name in rows:
         row = result[name]
-        line = next(line for line in table.splitlines() if line.startswith(name))
-        printed = [float(number) for number in line[27:].split()]
+        line = next(line for line in table.splitlines() if line.startswith(f'| {name} '))
+        printed = [float(number) for number in line.strip('| ').split('|')[1:]]
         assert printed == pytest.approx([row['acc'], row['nmi'], row['ari']], abs=0.06)
     checkpoint = str(tmp_path / 'epoch_1.pth')
     assert checkpoint in table and str(tmp_path / 'contact_sheet.png') in table
