@@ -53,14 +53,12 @@ def main() -> None:
     from cdc_mm.tables import markdown_table, plus_minus
 
     with apis.clear_errors():
-        cfg = apis.read_config(CONFIG)
-        cfg.merge_from_dict(
-            {
-                'work_dir': args.work_dir,
-                'randomness.seed': args.seed,
-                **(args.cfg_options or {}),
-            }
-        )
+        options = {
+            'work_dir': args.work_dir,
+            'randomness.seed': args.seed,
+            **(args.cfg_options or {}),
+        }
+        cfg = apis.read_config(CONFIG, options)
         apis.set_dataloader_defaults(cfg)
         runner = apis.build_runner(cfg)
         apis.prepare_training(runner)

@@ -244,3 +244,14 @@ def test_help_lists_mmpretrains_flags(tool):
     )[tool]
     for flag in common + own:
         assert flag in text
+
+
+@pytest.mark.parametrize('tool', ['train', 'test'])
+def test_options_go_through_the_named_block(tool, tmp_path, call):
+    args = [CONFIG] + ['none.pth'] * (tool == 'test') + ['--work-dir', tmp_path]
+    with pytest.raises(SystemExit, match=r'no num_cluster to set\. Near it: num_clusters'):
+        call(tool, *args, options=['num_cluster=3'])
+    with pytest.raises(SystemExit, match='num_clusters must be at least 2, got 1'):
+        call(tool, *args, options=['num_clusters=1'])
+    with pytest.raises(SystemExit, match=r'there is no config file configs/no\.py'):
+        call(tool, 'configs/no.py', *args[1:])
