@@ -3,14 +3,7 @@ from typing import List, Optional
 
 import mmengine
 
-from cdc_mm.evaluation.functional import summarize_runs
-
-_MEASURED_WITH_LABELS = ('acc', 'nmi', 'ari', 'many_to_one_acc')
-
-
-def metrics_in_words(metrics: dict) -> str:
-    """The metrics that a table would show, on one line."""
-    return ', '.join(f'{_short(name)} {metrics[name]:.1f}' for name in _columns([metrics]))
+from cdc_mm.evaluation.functional import short_name, shown_metrics, summarize_runs
 
 
 def collect_results(chains: List[list]) -> List[dict]:
@@ -83,9 +76,9 @@ def results_table(stages: List[dict]) -> str:
     Returns:
         str: A table and notes.
     """
-    columns = _columns([stage['metrics'] for stage in stages])
+    columns = shown_metrics([stage['metrics'] for stage in stages])
     lines = [
-        '| | seeds | ' + ' | '.join(_short(column) for column in columns) + ' |',
+        '| | seeds | ' + ' | '.join(short_name(column) for column in columns) + ' |',
         '|---|---|' + '---|' * len(columns),
     ]
     for stage in stages:
@@ -109,24 +102,12 @@ def results_table(stages: List[dict]) -> str:
         count = stage['metrics'].get('clustering/num_samples')
         lines += [
             '',
-            f'{stage["stage"]}: {_short(columns[0])} by seed '
+            f'{stage["stage"]}: {short_name(columns[0])} by seed '
             + ', '.join(f'{s}: {v:.1f}' for s, v in zip(stage['seeds'], values, strict=True))
             + (f'; {count["values"][0]} test images' if count else '')
             + '.',
         ]
     return '\n'.join(lines) + '\n'
-
-
-def _columns(metrics: List[dict]) -> List[str]:
-    """What a table shows: agreement with the labels, or without labels everything."""
-    names = list(dict.fromkeys(name for entry in metrics for name in entry))
-    with_labels = [n for n in names if n.rpartition('/')[2] in _MEASURED_WITH_LABELS]
-    return with_labels or [n for n in names if not n.endswith(('num_samples', '_sizes'))]
-
-
-def _short(name: str) -> str:
-    name = name.rpartition('/')[2]
-    return name.upper() if len(name) == 3 else name
 
 
 def _mean_std(mean: float, std: Optional[float] = None) -> str:

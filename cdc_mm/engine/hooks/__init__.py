@@ -6,6 +6,7 @@ from .faulty_images_hook import FaultyImagesHook
 from .frozen_backbone_check_hook import FrozenBackboneCheckHook
 from .knn_hook import KNNHook
 from .pretrained_backbone_hook import PretrainedBackboneHook
+from .progress_hook import ProgressHook
 from .safe_checkpoint_hook import SafeCheckpointHook
 from .self_label_hook import SelfLabelHook
 
@@ -18,6 +19,7 @@ __all__ = [
     'FrozenBackboneCheckHook',
     'KNNHook',
     'PretrainedBackboneHook',
+    'ProgressHook',
     'SafeCheckpointHook',
     'SelfLabelHook',
 ]
