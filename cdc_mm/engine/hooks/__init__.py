@@ -7,6 +7,7 @@ from .frozen_backbone_check_hook import FrozenBackboneCheckHook
 from .knn_hook import KNNHook
 from .prepare_clusterer_hook import PrepareClustererHook
 from .pretrained_backbone_hook import PretrainedBackboneHook
+from .progress_hook import ProgressHook
 from .safe_checkpoint_hook import SafeCheckpointHook
 from .self_label_hook import SelfLabelHook
 
@@ -20,6 +21,7 @@ __all__ = [
     'KNNHook',
     'PrepareClustererHook',
     'PretrainedBackboneHook',
+    'ProgressHook',
     'SafeCheckpointHook',
     'SelfLabelHook',
 ]
