@@ -6,7 +6,6 @@ import os
 import os.path as osp
 from copy import deepcopy
 
-import mmengine
 from mmengine.config import Config, ConfigDict
 from shared_args import add_shared_args
 
@@ -95,6 +94,7 @@ def main() -> None:
     from mmengine.evaluator import DumpResults
 
     from cdc_mm import apis
+    from cdc_mm.atomic import dump_atomically
     from cdc_mm.evaluation import DumpClusters
 
     with apis.clear_errors():
@@ -109,8 +109,8 @@ def main() -> None:
         runner.test_evaluator.metrics.append(dump(out_file_path=args.out))
     with apis.clear_run_errors():
         metrics = runner.test()
-    if args.out and args.out_item == 'metrics':
-        mmengine.dump(metrics, args.out)
+        if args.out and args.out_item == 'metrics':
+            dump_atomically(args.out, metrics)
 
 
 if __name__ == '__main__':

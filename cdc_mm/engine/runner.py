@@ -11,7 +11,9 @@ from mmengine.runner import Runner
 from torch import nn
 
 from cdc_mm.checkpoints import check_checkpoint, find_resumable, read_seed
+from cdc_mm.wrappers import unwrap_model
 
+from .console_runner import ConsoleRunner
 from .hooks import PretrainedBackboneHook
 
 
@@ -43,7 +45,7 @@ def build_runner(cfg: Config) -> Runner:
             ``load_from`` and the seed of that run.
 
     Returns:
-        Runner: mmengine's, or the config's ``runner_type``.
+        Runner: A :class:`ConsoleRunner`, or the config's ``runner_type``.
 
     Raises:
         ValueError: If the work dir cannot be written to or no checkpoint of it can be read.
@@ -61,7 +63,7 @@ def build_runner(cfg: Config) -> Runner:
         seed = read_seed(cfg.load_from)
         if seed is not None:
             cfg.setdefault('randomness', {}).seed = seed
-    runner = Runner.from_cfg(cfg) if 'runner_type' not in cfg else RUNNERS.build(cfg)
+    runner = ConsoleRunner.from_cfg(cfg) if 'runner_type' not in cfg else RUNNERS.build(cfg)
     for reason in damaged:
         runner.logger.warning(f'Passed over: {reason}')
     synced = any(isinstance(m, nn.SyncBatchNorm) for m in runner.model.modules())
@@ -131,7 +133,7 @@ def prepare_test(runner: Runner) -> None:
     Raises:
         ValueError: If the checkpoint does not fit, or the model predicts nothing.
     """
-    model = getattr(runner.model, 'module', runner.model)  # inside DDP or test-time augmentation
+    model = unwrap_model(runner.model)
     if not hasattr(model, 'predict'):
         raise ValueError(
             f'{type(model).__name__} predicts nothing that could be tested. tools/eval_knn.py, '

@@ -6,12 +6,12 @@ import mmcv
 import numpy as np
 from mmengine.dist import collect_results, get_world_size, is_main_process
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 from mmengine.runner import BaseLoop
 from mmpretrain.registry import HOOKS
 
 from cdc_mm.datasets.transforms import is_blank
 from cdc_mm.visualization import draw_contact_sheet
+from cdc_mm.wrappers import unwrap_model
 
 
 @HOOKS.register_module()
@@ -99,6 +99,6 @@ class ContactSheetHook(Hook):
 
     @staticmethod
     def _to_rgb(runner, image: np.ndarray) -> np.ndarray:
-        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        model = unwrap_model(runner.model)
         bgr = getattr(model.data_preprocessor, '_channel_conversion', False)
         return image[..., ::-1] if bgr else image
