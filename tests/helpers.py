@@ -77,3 +77,8 @@ def run_tool(*args, check=True, env=None, timeout=300):
     if check:
         assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     return done
+
+
+def log_of(work_dir):
+    """The full log of the newest run in a work dir."""
+    return max(Path(work_dir).glob('*/*.log')).read_text()

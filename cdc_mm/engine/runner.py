@@ -13,6 +13,7 @@ from torch import nn
 from cdc_mm.checkpoints import check_checkpoint, find_resumable, read_seed
 from cdc_mm.wrappers import unwrap_model
 
+from .console_runner import ConsoleRunner
 from .hooks import PretrainedBackboneHook
 from .recipe import batch_option, check_image_size, check_processes
 
@@ -45,7 +46,7 @@ def build_runner(cfg: Config) -> Runner:
             ``load_from`` and the seed of that run.
 
     Returns:
-        Runner: mmengine's, or the config's ``runner_type``.
+        Runner: A :class:`ConsoleRunner`, or the config's ``runner_type``.
 
     Raises:
         ValueError: If the work dir cannot be written to or no checkpoint of it can be read.
@@ -63,7 +64,7 @@ def build_runner(cfg: Config) -> Runner:
         seed = read_seed(cfg.load_from)
         if seed is not None:
             cfg.setdefault('randomness', {}).seed = seed
-    runner = Runner.from_cfg(cfg) if 'runner_type' not in cfg else RUNNERS.build(cfg)
+    runner = ConsoleRunner.from_cfg(cfg) if 'runner_type' not in cfg else RUNNERS.build(cfg)
     for reason in damaged:
         runner.logger.warning(f'Passed over: {reason}')
     synced = any(isinstance(m, nn.SyncBatchNorm) for m in runner.model.modules())

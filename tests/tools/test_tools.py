@@ -2,25 +2,56 @@
 
 import json
 import pickle
+import re
 
 import cv2
 import generated
 import pytest
 import torch
-from helpers import CONFIG, ROOT, SMALL, free_port, run_tool
+from helpers import CONFIG, ROOT, SMALL, free_port, log_of, run_tool
 
 
 def test_training_logs_and_writes(trained):
-    work_dir, output = trained
+    work_dir, _ = trained
+    log = log_of(work_dir)
     for part in (
-        'eta:', 'loss_infonce:', 'loss_cluster:', 'assign_entropy:', 'largest_share:',
-        'clustering/acc:', 'Contact sheet:',
+        'System environment:', 'Config:\n', 'eta:', 'loss_infonce:', 'loss_cluster:',
+        'assign_entropy:', 'largest_share:', 'clustering/acc:', 'Contact sheet:',
     ):  # fmt: skip
-        assert part in output
+        assert part in log
     assert (work_dir / 'epoch_2.pth').is_file() and (work_dir / 'contact_sheet.png').is_file()
     assert torch.load(work_dir / 'epoch_2.pth', weights_only=True)['meta']['epoch'] == 2
     scalars = next(work_dir.glob('*/vis_data/scalars.json')).read_text()
     assert '"assign_entropy"' in scalars and '"largest_share"' in scalars
+
+
+def test_the_console_has_what_a_person_reads(trained):
+    work_dir, output = trained
+    lines = [line[10:] for line in output.splitlines()]  # without the time of day
+    assert lines[0].startswith(f'log: {work_dir}/')
+    assert lines[1] == f'Contact sheet: {work_dir}/contact_sheet.png'
+    for epoch, line in enumerate(lines[2:4], 1):
+        assert re.fullmatch(rf'epoch {epoch}: ACC .*, NMI .*, ARI .* \(360 images\)', line)
+    assert re.fullmatch(r'trained to epoch 2 in 0:0\d:\d\d', lines[4])
+    assert lines[5:] == [f'checkpoint: {work_dir}/epoch_2.pth']
+
+
+def test_an_error_is_all_that_the_console_shows(call, tmp_path, capfd):
+    with pytest.raises(SystemExit, match=r'Lower train_dataloader\.batch_size') as stopped:
+        call('train', CONFIG, '--work-dir', tmp_path,
+             options=['train_dataloader.batch_size=2000'])  # fmt: skip
+    assert len(str(stopped.value).splitlines()) == 2
+    assert capfd.readouterr() == ('', '')
+
+
+def test_verbose_shows_everything(call, tmp_path, capfd, monkeypatch):
+    monkeypatch.setenv('CDC_MM_VERBOSE', '1')
+    call('train', CONFIG, '--work-dir', tmp_path,
+         options=(*SMALL, 'train_cfg.max_epochs=1'))  # fmt: skip
+    text = capfd.readouterr().out
+    for part in ('System environment:', 'Config:\n', 'eta:', 'Exp name:', 'clustering/acc:'):
+        assert part in text
+    assert 'trained to epoch' not in text
 
 
 def test_resume_continues(trained, tmp_path, call, capsys):
@@ -95,7 +126,8 @@ def test_two_processes_without_a_gpu(tmp_path):
     env = dict(PORT=str(free_port()))
     done = run_tool('tools/dist_train.sh', CONFIG, 2, '--work-dir', tmp_path / 'train',
                     '--cfg-options', *options, env=env)  # fmt: skip
-    assert 'Distributed training: True' in done.stdout + done.stderr
+    assert 'Distributed training: True' in log_of(tmp_path / 'train')
+    assert done.stdout.count('epoch 1: ACC') == 1  # one process of them speaks
     checkpoint = tmp_path / 'train' / 'epoch_1.pth'
     assert torch.load(checkpoint, weights_only=True)['meta']['iter'] == 11
     results = {}
@@ -131,6 +163,7 @@ def test_quickstart_ends_with_the_table_and_the_next_command(tmp_path):
                     *SMALL, 'train_cfg.max_epochs=1')  # fmt: skip
     result = json.loads((tmp_path / 'quickstart.json').read_text())
     table = done.stdout[done.stdout.index('Held-out digits: 360 images') :]
+    assert len(done.stdout.splitlines()) < 35 and done.stderr == ''
     rows = ('k-means on pixels', 'CDC', "k-means on CDC's features")
     for name in rows:
         row = result[name]
