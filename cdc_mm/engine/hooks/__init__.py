@@ -5,6 +5,7 @@ from .exact_resume_hook import ExactResumeHook
 from .faulty_images_hook import FaultyImagesHook
 from .frozen_backbone_check_hook import FrozenBackboneCheckHook
 from .knn_hook import KNNHook
+from .picture_hook import PictureHook
 from .pretrained_backbone_hook import PretrainedBackboneHook
 from .progress_hook import ProgressHook
 from .safe_checkpoint_hook import SafeCheckpointHook
@@ -18,6 +19,7 @@ __all__ = [
     'FaultyImagesHook',
     'FrozenBackboneCheckHook',
     'KNNHook',
+    'PictureHook',
     'PretrainedBackboneHook',
     'ProgressHook',
     'SafeCheckpointHook',
