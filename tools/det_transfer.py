@@ -90,6 +90,7 @@ def main() -> None:
     from torch.multiprocessing import ProcessExitedException
 
     from cdc_mm import apis, detection
+    from cdc_mm.atomic import write_atomically
 
     try:
         from detectron2.engine import launch
@@ -142,7 +143,7 @@ def main() -> None:
     table = detection.summarize(label, runs, cfg.PAPER)
     out = Path(cfg.OUTPUT_DIR, 'results.md')
     text = f'{Path(args.config).stem} on {cfg.DATASETS.TEST[0]}, percent\n\n{table}\n'
-    out.write_text(text)
+    write_atomically(out, text)
     print(f'\n{text}\n{out}')
 
 

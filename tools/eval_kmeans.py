@@ -7,7 +7,6 @@ those of the test images.
 
 import argparse
 
-import mmengine
 import numpy as np
 from feature_args import add_feature_args, build_extractor
 
@@ -37,13 +36,14 @@ def main() -> None:
 
     # After parsing, so that --help and mistyped flags answer at once.
     from cdc_mm import apis
+    from cdc_mm.atomic import dump_atomically
     from cdc_mm.evaluation.functional import (
         kmeans_clusters,
         label_metrics,
         size_metrics,
         unit_rows,
-        write_clusters_table,
     )
+    from cdc_mm.tables import write_csv
 
     with apis.clear_errors():
         extract = build_extractor(args)
@@ -94,9 +94,9 @@ def main() -> None:
     else:
         print(f'no labels; sizes of the clusters: {result["cluster_sizes"]}')
     if args.out:
-        mmengine.dump(result, args.out)
+        dump_atomically(args.out, result)
     if args.clusters:
-        write_clusters_table(args.clusters, ('image', 'cluster'), zip(test.images, clusters))
+        write_csv(args.clusters, ('image', 'cluster'), zip(test.images, clusters))
         print(f'The cluster of each image: {args.clusters}')
 
 

@@ -3,7 +3,6 @@
 
 import argparse
 
-import mmengine
 from feature_args import add_feature_args, build_extractor
 
 
@@ -28,6 +27,7 @@ def main() -> None:
     from mmengine.device import get_device
 
     from cdc_mm import apis
+    from cdc_mm.atomic import dump_atomically
     from cdc_mm.evaluation.functional import knn_accuracy
 
     with apis.clear_errors():
@@ -59,7 +59,7 @@ def main() -> None:
     if args.out:
         result = dict(k=args.k, output=args.output, num_samples=len(queries.labels))
         result.update({f'top1_t{temperature}': value for temperature, value in accuracy.items()})
-        mmengine.dump(result, args.out)
+        dump_atomically(args.out, result)
 
 
 if __name__ == '__main__':

@@ -3,7 +3,6 @@
 
 import argparse
 
-import mmengine
 import numpy as np
 from feature_args import add_feature_args, build_extractor
 from mmengine.utils import track_iter_progress
@@ -45,7 +44,9 @@ def main() -> None:
 
     # After parsing, so that --help and mistyped flags answer at once.
     from cdc_mm import apis
+    from cdc_mm.atomic import dump_atomically
     from cdc_mm.evaluation.functional import low_shot_rows, svm_scores
+    from cdc_mm.tables import markdown_table, mean_std
 
     with apis.clear_errors():
         extract = build_extractor(args)
@@ -76,17 +77,20 @@ def main() -> None:
         print()
     print(
         f"\n{len(test)} test images, percent. Class mAP (the field's) and AP per image (AdCo's) "
-        f'are different metrics.\n\n{"training images":20}{"class mAP":>16}{"AP per image":>16}'
+        'are different metrics.'
+        + ' Mean +- sample standard deviation (n - 1) of the draws.' * args.low_shot
+        + '\n'
     )
-    for name, runs in rows.items():
-        cells = ''
-        for metric in ('class_map', 'per_image_ap'):
-            values = [run[metric] for run in runs]
-            spread = f' +- {np.std(values):.1f}' if len(values) > 1 else ''
-            cells += f'{f"{np.mean(values):.1f}{spread}":>16}'
-        print(f'{name:20}{cells}')
+    cells = [
+        [
+            name,
+            *(mean_std([run[metric] for run in runs]) for metric in ('class_map', 'per_image_ap')),
+        ]
+        for name, runs in rows.items()
+    ]
+    print(markdown_table(['training images', 'class mAP', 'AP per image'], cells))
     if args.out:
-        mmengine.dump(result, args.out)
+        dump_atomically(args.out, result)
 
 
 if __name__ == '__main__':

@@ -5,7 +5,6 @@ import argparse
 import os.path as osp
 from typing import Tuple
 
-import mmengine
 import numpy as np
 from mmengine.config import Config, DictAction
 
@@ -50,16 +49,16 @@ def main() -> None:
     args = parse_args()
 
     from cdc_mm import apis
+    from cdc_mm.atomic import dump_atomically
+    from cdc_mm.tables import markdown_table, plus_minus
 
     with apis.clear_errors():
-        cfg = apis.read_config(CONFIG)
-        cfg.merge_from_dict(
-            {
-                'work_dir': args.work_dir,
-                'randomness.seed': args.seed,
-                **(args.cfg_options or {}),
-            }
-        )
+        options = {
+            'work_dir': args.work_dir,
+            'randomness.seed': args.seed,
+            **(args.cfg_options or {}),
+        }
+        cfg = apis.read_config(CONFIG, options)
         apis.set_dataloader_defaults(cfg)
         runner = apis.build_runner(cfg)
         apis.prepare_training(runner)
@@ -74,14 +73,14 @@ def main() -> None:
         'CDC': {name: metrics[f'clustering/{name}'] for name in ('acc', 'nmi', 'ari')},
         "k-means on CDC's features": features,
     }
-    mmengine.dump(dict(seed=args.seed, **rows), osp.join(args.work_dir, 'quickstart.json'))
+    dump_atomically(osp.join(args.work_dir, 'quickstart.json'), dict(seed=args.seed, **rows))
     print(
         f'\nHeld-out digits: {metrics["clustering/num_samples"]} images that training never saw, '
-        f'seed {args.seed}, percent\n\n'
-        f'{"":27}{"ACC":>7}{"NMI":>7}{"ARI":>7}'
+        f'seed {args.seed}, percent\n'
     )
-    for method, row in rows.items():
-        print(f'{method:27}' + ''.join(f'{row[name]:7.1f}' for name in ('acc', 'nmi', 'ari')))
+    names = ('acc', 'nmi', 'ari')
+    cells = [[method, *(plus_minus(row[name]) for name in names)] for method, row in rows.items()]
+    print(markdown_table(['', *map(str.upper, names)], cells))
     print(
         f'\ncheckpoint  {checkpoint}\n'
         f'picture     {osp.join(args.work_dir, "contact_sheet.png")}\n'

@@ -7,7 +7,6 @@ import os.path as osp
 import tempfile
 from copy import deepcopy
 
-import mmengine
 from mmengine.config import Config, ConfigDict
 from shared_args import add_shared_args
 
@@ -56,9 +55,7 @@ def parse_args() -> argparse.Namespace:
 
 
 def merge_args(cfg: Config, args: argparse.Namespace) -> Config:
-    """Apply the command line to the config."""
-    if args.cfg_options is not None:
-        cfg.merge_from_dict(args.cfg_options)
+    """Apply the flags of the command line to the config."""
     cfg.launcher = args.launcher
     cfg.load_from = args.checkpoint
     cfg.resume = False
@@ -132,12 +129,13 @@ def main() -> None:
     from mmengine.evaluator import DumpResults
 
     from cdc_mm import apis
+    from cdc_mm.atomic import dump_atomically
     from cdc_mm.evaluation import DumpClusters
 
     with apis.clear_errors():
         if args.trust_checkpoint:
             apis.trust_checkpoints()
-        cfg = merge_args(apis.read_config(args.config), args)
+        cfg = merge_args(apis.read_config(args.config, args.cfg_options), args)
         apis.set_dataloader_defaults(cfg, pin_memory=not args.no_pin_memory)
         if args.out:
             check_output(args.out)
@@ -148,8 +146,8 @@ def main() -> None:
         runner.test_evaluator.metrics.append(dump(out_file_path=args.out))
     with apis.clear_run_errors():
         metrics = runner.test()
-    if args.out and args.out_item == 'metrics':
-        mmengine.dump(metrics, args.out)
+        if args.out and args.out_item == 'metrics':
+            dump_atomically(args.out, metrics)
 
 
 if __name__ == '__main__':

@@ -44,9 +44,7 @@ def parse_args() -> argparse.Namespace:
 
 
 def merge_args(cfg: Config, args: argparse.Namespace) -> Config:
-    """Apply the command line to the config."""
-    if args.cfg_options is not None:
-        cfg.merge_from_dict(args.cfg_options)
+    """Apply the flags of the command line to the config."""
     cfg.launcher = args.launcher
     # Priority: command line, config, name of the config.
     if args.work_dir is not None:
@@ -77,7 +75,7 @@ def main() -> None:
     with apis.clear_errors():
         if args.trust_checkpoint:
             apis.trust_checkpoints()
-        cfg = merge_args(apis.read_config(args.config), args)
+        cfg = merge_args(apis.read_config(args.config, args.cfg_options), args)
         apis.set_dataloader_defaults(
             cfg,
             pin_memory=not args.no_pin_memory,

@@ -30,25 +30,21 @@ from cdc_mm.experiments import (
 from cdc_mm.features import (
     FeatureExtractor,
     Features,
-    build_test_loader,
-    collect_outputs,
     iterate_outputs,
     known_outputs,
     labelled_rows,
-    load_model,
     multi_hot,
 )
+from cdc_mm.models.loading import load_model
 
 __all__ = [
     'FeatureExtractor',
     'Features',
     'build_runner',
-    'build_test_loader',
     'check_backbone',
     'check_checkpoint',
     'clear_errors',
     'clear_run_errors',
-    'collect_outputs',
     'collect_results',
     'find_paper_figures',
     'init_cpu_distribution',

@@ -2,11 +2,13 @@ import os
 import zipfile
 from collections import OrderedDict
 from pathlib import Path
-from typing import Dict, List, Optional, Tuple
+from typing import List, Optional, Tuple
 
 import torch
 from mmengine.logging import MMLogger
 from torch import nn
+
+from cdc_mm.wrappers import unwrap_model
 
 
 class DamagedCheckpointError(ValueError):
@@ -32,9 +34,15 @@ def read_state_dict(filename: str) -> 'OrderedDict[str, torch.Tensor]':
         ValueError: If the file is damaged, holds more than plain data, or holds no weights.
     """
     checkpoint = _load(filename)
-    state = checkpoint.get('state_dict', checkpoint)
-    state = state if isinstance(state, dict) else {}
-    state = _unwrap({k: v for k, v in state.items() if torch.is_tensor(v)})
+    # Where files keep the weights: most, DINO, DeiT and others; or they hold nothing else.
+    held = [checkpoint.get(key) for key in ('state_dict', 'teacher', 'model')]
+    state = next((weights for weights in held if isinstance(weights, dict)), checkpoint)
+    # Parallel and test-time-augmentation wrappers name their model `module`.
+    state = OrderedDict(
+        (name.removeprefix('module.'), value)
+        for name, value in state.items()
+        if torch.is_tensor(value)
+    )
     if not state:
         raise ValueError(f'{filename} holds no weights')
     return state
@@ -107,8 +115,11 @@ def check_checkpoint(model: nn.Module, filename: str, purpose: str) -> None:
     if '://' in filename:
         return
     state = read_state_dict(filename)
-    own = _unwrap(model.state_dict())
-    training_only = tuple(getattr(getattr(model, 'module', model), 'training_only', ()))
+    model = unwrap_model(model)
+    own = model.state_dict()
+    if hasattr(model, 'rename_weights'):
+        model.rename_weights(state)
+    training_only = tuple(getattr(model, 'training_only', ()))
     wanted = [k for k in own if purpose == 'resume' or not k.startswith(training_only)]
     missing = [k for k in wanted if k not in state]
     misfits = [
@@ -162,11 +173,6 @@ def _check_sums(filename: str, suffix: str) -> None:
                 with archive.open(part) as file:
                     while file.read(1 << 20):
                         pass
-
-
-def _unwrap(state: Dict[str, torch.Tensor]) -> 'OrderedDict[str, torch.Tensor]':
-    # Parallel and test-time-augmentation wrappers name their model `module`.
-    return OrderedDict((name.removeprefix('module.'), value) for name, value in state.items())
 
 
 def _first(names: List[str], count: int = 3) -> str:

@@ -1,15 +1,14 @@
-import os
 import pickle
 import re
 from collections import OrderedDict
 from functools import cache
-from pathlib import Path
 from typing import List, Optional, Tuple
 
 import torch
 import torchvision
 
-from ..checkpoints import read_backbone
+from cdc_mm.atomic import write_atomically
+from cdc_mm.checkpoints import read_backbone
 
 # torchvision's names in detectron2's: stages first, then batch norms, then shortcuts.
 _RENAMES = (
@@ -77,6 +76,7 @@ def convert_checkpoint(
 
     Raises:
         FileNotFoundError: If there is no such checkpoint.
+        RunError: If the file cannot be written.
         ValueError: If it cannot be read or holds anything but a complete ResNet of that depth.
     """
     if not out.endswith('.pkl'):
@@ -93,14 +93,7 @@ def convert_checkpoint(
         __author__=f'cdc_mm, from {filename}',
         matching_heuristics=True,  # the names get the prefix that they have in the detector
     )
-    path = Path(out)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f'{path.name}.{os.getpid()}.part')
-    try:
-        partial.write_bytes(pickle.dumps(content))
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    write_atomically(out, pickle.dumps(content))
     return sum(value.ndim == 4 for value in weights.values()), found
 
 

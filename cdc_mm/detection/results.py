@@ -1,6 +1,6 @@
 from typing import Dict, List
 
-import numpy as np
+from cdc_mm.tables import markdown_table, mean_std
 
 _METRICS = ('AP', 'AP50', 'AP75')
 
@@ -15,7 +15,7 @@ def summarize(label: str, runs: List[dict], paper: Dict) -> str:
         paper (dict): ``TABLE``, ``COLUMNS`` (``task/metric``) and ``ROWS``, or empty.
 
     Returns:
-        str: Markdown. Several runs are given as mean +- standard deviation.
+        str: Markdown. Several runs are given as mean +- sample standard deviation (n - 1).
     """
     columns = paper.get('COLUMNS') or [
         f'{task}/{metric}' for task in runs[0]['metrics'] for metric in _METRICS
@@ -28,11 +28,8 @@ def summarize(label: str, runs: List[dict], paper: Dict) -> str:
     for column in columns:
         task, metric = column.split('/')
         values = [run['metrics'][task][metric] for run in runs]
-        cells.append(
-            f'{np.mean(values):.1f}' + (f' +- {np.std(values):.1f}' if len(values) > 1 else '')
-        )
+        cells.append(mean_std(values))
     seeds = ', '.join(str(run['seed']) for run in runs)
     rows.append([label, *cells, f'{len(runs)} (seed {seeds})'])
     header = ['pretraining', *(column.replace('/', ' ') for column in columns), 'runs']
-    lines = [header, ['---'] * len(header), *rows]
-    return '\n'.join(f'| {" | ".join(line)} |' for line in lines)
+    return markdown_table(header, rows)

@@ -1,4 +1,3 @@
-import json
 import logging
 import pickle
 from argparse import Namespace
@@ -16,7 +15,9 @@ from detectron2.utils import comm
 from detectron2.utils.logger import setup_logger
 from torch import nn
 
-from ..errors import clear_errors
+from cdc_mm.atomic import dump_atomically
+from cdc_mm.errors import clear_errors
+
 from . import roi_heads  # noqa: F401  (registers Res5ROIHeadsExtraNorm)
 from .pictures import draw_detections
 
@@ -123,7 +124,7 @@ def transfer(
         model = trainer.checkpointer.model
     if comm.is_main_process():
         result = dict(seed=cfg.SEED, iterations=iterations, metrics=metrics)
-        Path(cfg.OUTPUT_DIR, 'results.json').write_text(json.dumps(result, indent=2))
+        dump_atomically(Path(cfg.OUTPUT_DIR, 'results.json'), result, indent=2)
         draw_detections(cfg, model, f'{cfg.OUTPUT_DIR}/detections.png')
 
 

@@ -11,6 +11,7 @@ from mmengine.runner import Runner
 from torch import nn
 
 from cdc_mm.checkpoints import check_checkpoint, find_resumable, read_seed
+from cdc_mm.wrappers import unwrap_model
 
 from .console_runner import ConsoleRunner
 from .hooks import PretrainedBackboneHook
@@ -132,7 +133,7 @@ def prepare_test(runner: Runner) -> None:
     Raises:
         ValueError: If the checkpoint does not fit, or the model predicts nothing.
     """
-    model = getattr(runner.model, 'module', runner.model)  # inside DDP or test-time augmentation
+    model = unwrap_model(runner.model)
     if not hasattr(model, 'predict'):
         raise ValueError(
             f'{type(model).__name__} predicts nothing that could be tested. tools/eval_knn.py, '

@@ -3,7 +3,9 @@ from typing import List, Optional
 
 import mmengine
 
+from cdc_mm.atomic import dump_atomically, write_atomically
 from cdc_mm.evaluation.functional import short_name, shown_metrics, summarize_runs
+from cdc_mm.tables import markdown_table, mean_std, plus_minus
 
 
 def collect_results(chains: List[list]) -> List[dict]:
@@ -46,8 +48,8 @@ def write_results(chains: List[list]) -> str:
         return ''
     folder = chains[0][-1].folder.parent
     text = results_table(stages)
-    mmengine.dump(dict(std='sample (n - 1)', stages=stages), folder / 'results.json', indent=2)
-    (folder / 'results.md').write_text(text)
+    dump_atomically(folder / 'results.json', dict(std='sample (n - 1)', stages=stages), indent=2)
+    write_atomically(folder / 'results.md', text)
     return text
 
 
@@ -77,38 +79,28 @@ def results_table(stages: List[dict]) -> str:
         str: A table and notes.
     """
     columns = shown_metrics([stage['metrics'] for stage in stages])
-    lines = [
-        '| | seeds | ' + ' | '.join(short_name(column) for column in columns) + ' |',
-        '|---|---|' + '---|' * len(columns),
-    ]
+    rows = []
     for stage in stages:
         metrics, paper = stage['metrics'], stage['paper']
         cells = [
-            _mean_std(metrics[column]['mean'], metrics[column]['std']) if column in metrics else ''
-            for column in columns
+            mean_std(metrics[column]['values']) if column in metrics else '' for column in columns
         ]
-        lines.append(f'| {stage["stage"]} | {len(stage["seeds"])} | ' + ' | '.join(cells) + ' |')
+        rows.append([stage['stage'], len(stage['seeds']), *cells])
         if paper:
             figures = [paper.get(column.rpartition('/')[2]) for column in columns]
-            cells = [_mean_std(*figure) if figure else '' for figure in figures]
-            lines.append(
-                f"| the paper's: {paper['source']} | {paper.get('runs', '')} | "
-                + ' | '.join(cells)
-                + ' |'
-            )
+            cells = [plus_minus(*figure) if figure else '' for figure in figures]
+            rows.append([f"the paper's: {paper['source']}", paper.get('runs', ''), *cells])
+    lines = [markdown_table(['', 'seeds', *map(short_name, columns)], rows)]
     lines += ['', 'Mean +- sample standard deviation (n - 1) over seeds, last checkpoint.']
     for stage in stages:
-        values = stage['metrics'][columns[0]]['values']
+        first = shown_metrics([stage['metrics']])[0]
+        values = stage['metrics'][first]['values']
         count = stage['metrics'].get('clustering/num_samples')
         lines += [
             '',
-            f'{stage["stage"]}: {short_name(columns[0])} by seed '
+            f'{stage["stage"]}: {short_name(first)} by seed '
             + ', '.join(f'{s}: {v:.1f}' for s, v in zip(stage['seeds'], values, strict=True))
             + (f'; {count["values"][0]} test images' if count else '')
             + '.',
         ]
     return '\n'.join(lines) + '\n'
-
-
-def _mean_std(mean: float, std: Optional[float] = None) -> str:
-    return f'{mean:.1f}' + ('' if std is None else f' +- {std:.1f}')

@@ -19,6 +19,7 @@ from mmengine.registry import init_default_scope
 from mmengine.runner import find_latest_checkpoint
 from mmpretrain.registry import DATASETS, MODELS
 
+from cdc_mm.atomic import dump_atomically, write_atomically
 from cdc_mm.engine import build_runner, prepare_training, set_dataloader_defaults
 from cdc_mm.errors import clear_errors
 from cdc_mm.evaluation.functional import metrics_in_words
@@ -119,7 +120,7 @@ def plan_seeds(
         chains.append(chain)
     for run in (run for chain in chains for run in chain):
         run.folder.mkdir(parents=True, exist_ok=True)
-        run.config_file.write_text(_as_text(run.cfg))
+        write_atomically(run.config_file, _as_text(run.cfg))
     return chains
 
 
@@ -178,9 +179,7 @@ def train_and_test(config: str, load_from: Optional[str] = None) -> dict:
         prepare_training(runner)
     runner.train()
     metrics = runner.test()
-    target = Path(cfg.work_dir) / 'metrics.json'
-    mmengine.dump(metrics, str(target.with_suffix('.tmp')), file_format='json')
-    target.with_suffix('.tmp').replace(target)
+    dump_atomically(Path(cfg.work_dir) / 'metrics.json', metrics)
     return metrics
 
 

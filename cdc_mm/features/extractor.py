@@ -1,9 +1,8 @@
 import hashlib
-import json
-import os
 from copy import deepcopy
+from functools import partial
 from pathlib import Path
-from typing import Iterable, List, NamedTuple, Tuple, Union
+from typing import NamedTuple, Optional, Union
 
 import numpy as np
 import torch
@@ -11,19 +10,16 @@ from mmengine.config import Config
 from mmengine.device import get_device
 from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
-from mmengine.utils import track_iter_progress
 from mmpretrain.registry import DATASETS, MODELS
+from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from cdc_mm.checkpoints import (
-    check_backbone,
-    check_checkpoint,
-    read_backbone,
-    read_state_dict,
-)
+from cdc_mm.models.loading import load_backbone, load_weights
 
-from .outputs import check_output, iterate_outputs
-from .store import write_rows
+from .filling import SeededView, fill_store
+from .images import Images, scan_images
+from .outputs import check_output, evaluating, known_outputs, model_rows
+from .store import FeatureStore, Rows
 
 _LOADERS = dict(train='train_dataloader', test='test_dataloader')
 
@@ -32,13 +28,13 @@ class Features(NamedTuple):
     """Features of the images of a split that could be read.
 
     Attributes:
-        rows (np.memmap): Shape (N, D), in the order of the data set, read-only.
+        rows (np.memmap | Rows): Shape (N, D), in the order of the data set, read-only.
         labels (list): ``gt_label`` of each: a number, a list of numbers in multi-label data, None
             without a label.
         images (list): Path of each, or its number where the data is no folder of files.
     """
 
-    rows: np.ndarray
+    rows: Union[np.memmap, Rows]
     labels: list
     images: list
 
@@ -46,11 +42,11 @@ class Features(NamedTuple):
 class FeatureExtractor:
     """Features of a config's splits from a checkpoint, kept on disk.
 
-    Rows are written as they come and read back as a memory map, so that the memory needed does not
-    grow with the number of images. A cache file is named by a digest of all that its content
-    depends on: model, preprocessing and data of the config, content of the checkpoint, path, size
-    and time of change (or pixels) of every image. When any of it changes, features are computed
-    anew.
+    Rows are written as they come and read back as memory maps, so that the memory needed does not
+    grow with the number of images. A store (:class:`FeatureStore`) is named by a digest of model,
+    preprocessing and content of the checkpoint; rows in it are found by path, size and time of
+    change (or pixels) of the image. So only images that are new or have changed pass the network,
+    and splits that have images in common share their rows.
 
     Training images go through the test pipeline. Labels are read from the data set each time; they
     serve evaluation only.
@@ -59,15 +55,18 @@ class FeatureExtractor:
         cfg (Config): A full config, of pretraining or of linear evaluation.
         checkpoint (str): For ``backbone`` any file that :func:`read_backbone` knows, else one of
             this project.
-        output (str): ``backbone`` (pooled), ``z``, ``zc`` or ``zn``. Defaults to ``backbone``.
+        output (str): ``backbone`` (pooled), or what else :func:`known_outputs` says of the model.
+            Defaults to ``backbone``.
         dtype (str): ``float32`` or ``float16``, of the rows on disk. Defaults to ``float32``.
         bf16 (bool): Whether the network computes in bfloat16. Defaults to False.
-        cache_dir (str | Path): Where the cache files lie.
+        cache_dir (str | Path): Where the stores lie.
 
     Attributes:
         labels (dict): ``gt_label`` of every image by split (``train``, ``test``), readable or not;
             as in :class:`Features`.
         classes (tuple): Names of the classes, if the test data has them.
+        outputs (tuple): What :meth:`__call__` can be asked for: ``output`` alone where that is
+            ``backbone``, as the file may hold no more.
 
     Raises:
         FileNotFoundError: If there is no such checkpoint, or an image is missing.
@@ -86,7 +85,7 @@ class FeatureExtractor:
         if dtype not in ('float32', 'float16'):
             raise ValueError(f'dtype must be float32 or float16, got {dtype}')
         init_default_scope(cfg.get('default_scope', 'mmpretrain'))
-        self.cfg = cfg
+        self.cfg = cfg = deepcopy(cfg)
         self.output = output
         self.dtype = dtype
         self.bf16 = bf16
@@ -95,83 +94,105 @@ class FeatureExtractor:
         model_cfg = {'data_preprocessor': cfg.get('data_preprocessor'), **cfg.model}
         self.model = MODELS.build(deepcopy(model_cfg))
         check_output(self.model, output)
-        self._load(checkpoint)
+        if output == 'backbone':
+            load_backbone(self.model.backbone, checkpoint)
+        else:
+            load_weights(self.model, checkpoint)
+        self.outputs = (output,) if output == 'backbone' else known_outputs(self.model)
         with open(checkpoint, 'rb') as file:
             weights = hashlib.file_digest(file, 'sha256').hexdigest()
-        self._settings = dict(
-            model=model_cfg, checkpoint=weights, output=output, dtype=dtype, bf16=bf16
-        )
+        self._settings = dict(model=model_cfg, checkpoint=weights, bf16=bf16)
 
-        self.labels, self._images, self._datasets, self._paths = {}, {}, {}, {}
+        self._datasets, self._images = {}, {}
         for split in _LOADERS:
-            self._open(split)
+            self._datasets[split] = DATASETS.build(evaluation_dataset_cfg(cfg, split))
+            self._images[split] = scan_images(self._datasets[split])
+        self.labels = {split: images.labels for split, images in self._images.items()}
         self.classes = self._datasets['test'].metainfo.get('classes')
 
-    def _load(self, checkpoint: str) -> None:
-        if self.output == 'backbone':
-            weights = read_backbone(checkpoint)
-            check_backbone(self.model.backbone, weights, checkpoint)
-            # Not strict: old files lack the counters of batch norm.
-            self.model.backbone.load_state_dict(weights, strict=False)
-        else:
-            check_checkpoint(self.model, checkpoint, 'test')
-            self.model.load_state_dict(read_state_dict(checkpoint), strict=False)
-
-    def __call__(self, split: str) -> Features:
+    def __call__(
+        self, split: str, output: Optional[str] = None, view: Optional[int] = None
+    ) -> Features:
         """Features of a split, without images that ``LoadImage(on_error='blank')`` cannot read.
 
         Args:
             split (str): ``train`` or ``test``: the data of ``train_dataloader`` or
                 ``test_dataloader``.
+            output (str, optional): One of ``outputs``. Defaults to the one of the extractor.
+            view (int, optional): Augment the images as in training and take this view of them, 0
+                being the first; the same image has the same view each time. None leaves them as
+                they are.
 
         Returns:
             Features: Rows, labels and names.
 
         Raises:
             RunError: If a feature is not finite, or no image can be read.
+            ValueError: If there is no such output.
         """
-        path, dataset = self._paths[split], self._datasets[split]
-        kept_path = path.with_suffix('.kept.npy')
-        if not path.is_file():
-            self.cache_dir.mkdir(parents=True, exist_ok=True)
-            loader = evaluation_loader(self.cfg, dataset)
-            print(f'{split}: features of {len(dataset)} images', flush=True)
-            write_rows(path, self._rows(loader, kept_path), self.dtype)
-        rows = np.load(path, mmap_mode='r')
-        labels, images = self.labels[split], self._images[split]
-        if len(rows) < len(dataset):
-            kept = np.load(kept_path)
-            lost = np.setdiff1d(np.arange(len(dataset)), kept)
-            print(
-                f'{split}: {len(lost)} images could not be read and are left out, such as '
-                f'{images[lost[0]]}'
-            )
-            labels, images = ([column[i] for i in kept] for column in (labels, images))
-        return Features(rows, labels, images)
-
-    def _open(self, split: str) -> None:
-        dataset_cfg = evaluation_dataset_cfg(self.cfg, split)
-        dataset = DATASETS.build(dataset_cfg)
-        self.labels[split], self._images[split], digest = _scan(dataset)
-        settings = dict(self._settings, dataset=dataset_cfg, images=digest)
-        text = json.dumps(settings, sort_keys=True, default=str)
-        key = hashlib.sha256(text.encode()).hexdigest()[:20]
-        self._datasets[split] = dataset
-        self._paths[split] = self.cache_dir / f'{split}_{self.output}_{self.dtype}_{key}.npy'
-
-    def _rows(self, loader: DataLoader, kept_path: Path) -> Iterable[np.ndarray]:
+        output = output or self.output
+        if output not in self.outputs:
+            raise ValueError(f'output must be one of {", ".join(self.outputs)}, got {output}')
+        cfg = evaluation_dataset_cfg(self.cfg, split)
+        dataset, seeded_view = self._datasets[split], None
+        if view is not None:
+            cfg['pipeline'] = self.cfg.train_dataloader.dataset.to_dict()['pipeline']
+            dataset = DATASETS.build(cfg)
+            preprocessor = deepcopy(self.model.data_preprocessor).cpu()
+            seeded_view = SeededView(partial(training_view, preprocessor, view), [view])
+        settings = dict(self._settings, pipeline=cfg['pipeline'], output=output, view=view)
+        store = FeatureStore(self.cache_dir, output, settings, self.dtype)
         device = torch.device(get_device())
         self.model.to(device)
-        with torch.autocast(device.type, torch.bfloat16, enabled=self.bf16):
-            batches = track_iter_progress((loader, len(loader)))
-            kept = []
-            for rows, samples in iterate_outputs(self.model, batches, self.output):
-                kept += [sample.sample_idx for sample in samples]
-                yield rows.numpy()
-        print()
-        # Before the rows, so that rows on disk always have theirs.
-        if len(kept) < len(loader.dataset):
-            np.save(kept_path, np.array(kept, np.int64))
+
+        def encode(batch: dict) -> Tensor:
+            if view is None:
+                inputs = self.model.data_preprocessor(batch, False)['inputs']
+            else:
+                inputs = batch['inputs'].to(device)
+            with torch.autocast(device.type, torch.bfloat16, enabled=self.bf16):
+                return model_rows(self.model, inputs, output)
+
+        loader = self.cfg.test_dataloader
+        images = self._images[split]
+        with evaluating(self.model):
+            fill_store(
+                store, images, dataset, encode, loader.batch_size, loader.num_workers, split,
+                seeded_view,
+            )  # fmt: skip
+        return read_features(store, images, split)
+
+
+def read_features(store: FeatureStore, images: Images, title: str) -> Features:
+    """Rows of the images that could be read, which the store must hold; says which could not.
+
+    Args:
+        store (FeatureStore): See :func:`fill_store`.
+        images (Images): See :func:`scan_images`.
+        title (str): What the images are, for the line that is printed.
+
+    Returns:
+        Features: Rows, labels and names.
+
+    Raises:
+        RunError: If none could be read.
+    """
+    rows, kept = store.rows(images.ids)
+    labels, names = images.labels, images.names
+    if len(kept) < len(names):
+        lost = np.setdiff1d(np.arange(len(names)), kept)
+        print(
+            f'{title}: {len(lost)} images could not be read and are left out, such as '
+            f'{names[lost[0]]}'
+        )
+        labels, names = ([column[i] for i in kept] for column in (labels, names))
+    return Features(rows, labels, names)
+
+
+def training_view(preprocessor: torch.nn.Module, view: int, batch: dict) -> Tensor:
+    """View number ``view``, (B, C, H, W), of those that a preprocessor makes in training."""
+    inputs = preprocessor(batch, True)['inputs']
+    return (list(inputs.values()) if isinstance(inputs, dict) else inputs)[view]
 
 
 def evaluation_dataset_cfg(cfg: Config, split: str) -> dict:
@@ -211,19 +232,3 @@ def evaluation_loader(cfg: Config, dataset: Dataset) -> DataLoader:
             collate_fn=dict(type='default_collate'),
         )
     )
-
-
-def _scan(dataset: Dataset) -> Tuple[List, List, str]:
-    """Labels and names of the images, and a digest of them that any change of them changes."""
-    labels, images, digest = [], [], hashlib.sha256()
-    for i in range(len(dataset)):
-        info = dataset.get_data_info(i)
-        labels.append(info.get('gt_label'))
-        images.append(info.get('img_path', i))
-        if 'img' in info:
-            digest.update(f'{info["img"].shape}'.encode())
-            digest.update(np.ascontiguousarray(info['img']))
-        else:
-            stat = os.stat(info['img_path'])
-            digest.update(f'{info["img_path"]}\0{stat.st_size}\0{stat.st_mtime_ns}\n'.encode())
-    return labels, images, digest.hexdigest()

@@ -1,4 +1,5 @@
-from typing import Iterable, Iterator, List, Optional, Tuple
+from contextlib import contextmanager
+from typing import Iterable, Iterator, List, Tuple
 
 import torch
 import torch.nn.functional as F
@@ -6,58 +7,53 @@ from mmpretrain.structures import DataSample
 from torch import Tensor, nn
 
 from cdc_mm.datasets.transforms import is_blank
+from cdc_mm.models import BaseClusterer
+from cdc_mm.models.encoders import pool_features
 
-OUTPUTS = ('backbone', 'z', 'zc', 'zn')
 
-
-@torch.no_grad()
 def iterate_outputs(
-    model: nn.Module,
-    loader: Iterable[dict],
-    output: str = 'backbone',
-    view: Optional[int] = None,
+    model: nn.Module, loader: Iterable[dict], output: str = 'backbone'
 ) -> Iterator[Tuple[Tensor, List[DataSample]]]:
-    """Run a model over a dataloader in eval mode.
+    """Run a model over a dataloader in evaluation mode.
 
     Images that ``LoadImage(on_error='blank')`` could not read are left out.
 
     Args:
-        model (nn.Module): A model with ``data_preprocessor`` and ``backbone``. ``z`` needs a
-            :class:`BaseCDC` or a ``neck``, as mmpretrain's ``MoCo`` has; ``zc`` and ``zn`` a
-            :class:`BaseCDC`.
+        model (nn.Module): See :func:`known_outputs`.
         loader (Iterable): Batches as ``default_collate`` makes them.
-        output (str): ``backbone``: its globally average-pooled feature map. ``z``: [zc, zn], each
-            part of unit norm; ``zc`` or ``zn``: one part of it. Of other models ``z`` is what the
-            neck gives, of unit norm.
-        view (int, optional): Augment the images as in training and take this view of them, 0 being
-            the first. None leaves them as they are.
+        output (str): See :func:`known_outputs`. Defaults to ``backbone``.
 
     Yields:
         tuple: Rows (B, D), float32 on the CPU, and the B samples; B may be less than the batch has,
             or 0.
 
     Raises:
-        ValueError: If ``output`` is not known, or the model has none such.
+        ValueError: If the model has no such output.
     """
     check_output(model, output)
-    training = model.training
-    model.eval()
-    try:
+    with evaluating(model):
         for batch in loader:
-            data = model.data_preprocessor(batch, view is not None)
-            inputs = data['inputs'] if view is None else data['inputs'][view]
-            rows = _rows(model, inputs, output)
+            data = model.data_preprocessor(batch, False)
             samples = data['data_samples']
             kept = [i for i, sample in enumerate(samples) if not is_blank(sample)]
+            rows = model_rows(model, data['inputs'], output)
             yield rows.float().cpu()[kept], [samples[i] for i in kept]
-    finally:
-        model.train(training)
 
 
 def known_outputs(model: nn.Module) -> Tuple[str, ...]:
-    """Which of ``OUTPUTS`` a model has."""
-    if hasattr(model, 'extract_z'):
-        return OUTPUTS
+    """What rows a model can give.
+
+    Args:
+        model (nn.Module): A clusterer (:class:`BaseClusterer`), or any model with a ``backbone``
+            and perhaps a ``neck``, as mmpretrain's ``ImageClassifier`` and ``MoCo``.
+
+    Returns:
+        tuple: ``backbone``, the pooled features; of a clusterer whatever its ``embed`` names, as
+        ``z``, ``zc`` and ``zn`` of CDC, and ``scores``, those of its clusters; of other models with
+        a neck ``z``: what the neck gives, of unit norm.
+    """
+    if isinstance(model, BaseClusterer):
+        return ('backbone', *model.embeddings, 'scores')
     return ('backbone', 'z') if getattr(model, 'neck', None) is not None else ('backbone',)
 
 
@@ -65,22 +61,45 @@ def check_output(model: nn.Module, output: str) -> None:
     """Refuse an output that a model does not have.
 
     Raises:
-        ValueError: If ``output`` is not known, or the model has none such.
+        ValueError: If the model has no such output.
     """
-    if output not in OUTPUTS:
-        raise ValueError(f'output must be one of {", ".join(OUTPUTS)}, got {output}')
     known = known_outputs(model)
     if output not in known:
         raise ValueError(f'{type(model).__name__} has no {output}; it has {", ".join(known)}')
 
 
-def _rows(model: nn.Module, image: Tensor, output: str) -> Tensor:
-    features = model.backbone(image)
+@torch.no_grad()
+def model_rows(model: nn.Module, images: Tensor, output: str) -> Tensor:
+    """Rows that a model gives for images.
+
+    Args:
+        model (nn.Module): See :func:`known_outputs`; its mode is left as it is.
+        images (Tensor): Preprocessed, shape (B, C, H, W).
+        output (str): One that the model has.
+
+    Returns:
+        Tensor: Shape (B, D).
+
+    Raises:
+        ValueError: If the backbone's output cannot be pooled to rows.
+    """
+    if isinstance(model, BaseClusterer):
+        rows = model.encode(images)
+        if output == 'backbone':
+            return rows
+        return model.scores(rows) if output == 'scores' else model.embed(rows)[output]
+    features = model.backbone(images)
     if output == 'backbone':
-        rows = features[-1] if isinstance(features, (tuple, list)) else features
-        return rows.mean(dim=(2, 3)) if rows.ndim == 4 else rows
-    if not hasattr(model, 'extract_z'):
-        return F.normalize(model.neck(features)[0], dim=1)
-    z = model.head.normalize(model.extract_z(features))
-    k = model.head.num_clusters
-    return {'z': z, 'zc': z[:, :k], 'zn': z[:, k:]}[output]
+        return pool_features(features, getattr(model.backbone, 'num_extra_tokens', 0))
+    return F.normalize(model.neck(features)[0], dim=1)
+
+
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """Evaluation mode; afterwards the model's mode is what it was."""
+    training = model.training
+    model.eval()
+    try:
+        yield
+    finally:
+        model.train(training)

@@ -1,50 +1,439 @@
+import fcntl
+import hashlib
+import json
 import os
+import zlib
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import BinaryIO, Iterable
+from typing import BinaryIO, Iterator, List, NamedTuple, Optional, Sequence, Tuple, Union
 
 import numpy as np
+from mmengine.dist import barrier, broadcast_object_list, get_rank, get_world_size, is_main_process
 
+from cdc_mm.atomic import write_atomically
 from cdc_mm.errors import RunError
 
+# A part is complete after so many images or bytes: what a killed run loses at most.
+PART_IMAGES = 20_000
+PART_BYTES = 256 << 20
 
-def write_rows(path: Path, batches: Iterable[np.ndarray], dtype: str) -> None:
-    """Write rows, batch by batch, as one ``.npy`` file that is there whole or not at all.
+ID_BYTES = 16
+_ID = np.dtype(f'S{ID_BYTES}')
+
+
+class Rows:
+    """Rows of images that lie in several parts of a store, read where they are asked for.
+
+    Takes numbers, slices and integer or boolean arrays, as an array does, and gives arrays; shape,
+    dtype and length are an array's, and ``np.asarray`` reads all.
 
     Args:
-        path (Path): The file.
-        batches (Iterable): Arrays (B, D).
-        dtype (str): Of the rows on disk.
+        parts (Sequence[np.ndarray]): Memory maps (n, D) of one dtype.
+        index (np.ndarray): Numbers of the rows (N,) in the parts one after the other.
+    """
+
+    ndim = 2
+
+    def __init__(self, parts: Sequence[np.ndarray], index: np.ndarray) -> None:
+        self._parts = list(parts)
+        self._ends = np.cumsum([len(part) for part in parts])
+        self._index = index
+        self.shape = (len(index), parts[0].shape[1])
+        self.dtype = parts[0].dtype
+
+    def __len__(self) -> int:
+        return len(self._index)
+
+    def __getitem__(self, key: Union[int, slice, Sequence[int], np.ndarray]) -> np.ndarray:
+        index = self._index[key]
+        flat = np.atleast_1d(index)
+        rows = np.empty((len(flat), self.shape[1]), self.dtype)
+        part_of = np.searchsorted(self._ends, flat, side='right')
+        for i in np.unique(part_of):
+            here = part_of == i
+            start = self._ends[i] - len(self._parts[i])
+            rows[here] = self._parts[i][flat[here] - start]
+        return rows if np.ndim(index) else rows[0]
+
+    def __array__(self, dtype=None, copy: Optional[bool] = None) -> np.ndarray:
+        if copy is False:
+            raise ValueError('rows of several parts cannot be one array without a copy')
+        return self[:].astype(dtype or self.dtype, copy=False)
+
+
+class _Part(NamedTuple):
+    """Attributes: rows (n, D), None if there are none; ids of the rows and of unreadable images."""
+
+    rows: Optional[np.memmap]
+    ids: np.ndarray
+    unreadable: np.ndarray
+
+
+class FeatureStore:
+    """The rows of images for one way of making them, on disk.
+
+    A folder of parts: ``part-0000.npy``, the rows of some images, and beside it a ``.json`` with
+    the ids of these images, the shape and a checksum. Whatever order a data set has, an index into
+    the parts gives its rows; so rows of images that are added become a further part, and sets of
+    images that overlap share what they have in common. Images that could not be read have no row,
+    and are remembered.
+
+    A part takes its name when it is whole, and what a store reads it compares with the checksum: a
+    part that is truncated, or was replaced, is named, removed and made anew. Nothing in a store is
+    ever unpickled.
+
+    On several ranks, all of them call each method, in the same order; the folder must be the same
+    for all. Of several jobs one at a time writes; the others wait and find what it wrote.
+
+    Args:
+        root (str | Path): Where stores lie.
+        label (str): How the name of the folder starts.
+        settings (dict): All that the rows depend on besides the images; a digest of it is the rest
+            of the name.
+        dtype (str): ``float32`` or ``float16``, of the rows on disk. Defaults to ``float32``.
+
+    Attributes:
+        path (Path): The folder. It need not exist before something is written.
 
     Raises:
-        RunError: If a value is not finite in ``dtype``, or there is no row.
+        ValueError: If ``dtype`` is neither.
     """
-    part = path.with_suffix(f'.{os.getpid()}.part')
+
+    def __init__(
+        self, root: Union[str, Path], label: str, settings: dict, dtype: str = 'float32'
+    ) -> None:
+        if dtype not in ('float32', 'float16'):
+            raise ValueError(f'dtype must be float32 or float16, got {dtype}')
+        self.dtype = dtype
+        self._settings = json.dumps(
+            dict(settings, dtype=dtype), sort_keys=True, default=str, indent=1
+        )
+        digest = hashlib.sha256(self._settings.encode()).hexdigest()[:20]
+        self.path = Path(root) / f'{label}_{dtype}_{digest}'
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Read anew which parts there are."""
+        names = [self._good_parts() if is_main_process() else None]
+        broadcast_object_list(names)
+        self._parts = [self._open(name) for name in names[0]]
+        self._rows = [part.rows for part in self._parts if part.rows is not None]
+        # Of an image with two rows, which only a mistake could make, one is as good as the other.
+        ids = [part.ids for part in self._parts]
+        self._ids, self._row_of = np.unique(
+            np.concatenate([np.empty(0, _ID), *ids]), return_index=True
+        )
+        unreadable = [part.unreadable for part in self._parts]
+        self._unreadable = np.unique(np.concatenate([np.empty(0, _ID), *unreadable]))
+
+    def missing(self, ids: np.ndarray) -> np.ndarray:
+        """Which images have neither a row nor been found unreadable.
+
+        Args:
+            ids (np.ndarray): Ids of the images; see :func:`scan_images`.
+
+        Returns:
+            np.ndarray: Their numbers, ascending; of images with the same id the first.
+        """
+        first = np.sort(np.unique(ids, return_index=True)[1])
+        known = _find(self._ids, ids[first]) >= 0
+        known |= _find(self._unreadable, ids[first]) >= 0
+        return first[~known]
+
+    def rows(self, ids: np.ndarray) -> Tuple[Union[np.memmap, Rows], np.ndarray]:
+        """Rows of images.
+
+        Args:
+            ids (np.ndarray): Ids of N images, none of which is missing.
+
+        Returns:
+            tuple: Rows (M, D) of those that could be read, as a plain memory map where they follow
+            each other in one part, else as :class:`Rows`; and their numbers among the N, shape
+            (M,), ascending.
+
+        Raises:
+            RunError: If none could be read.
+        """
+        position = _find(self._ids, ids)
+        kept = np.flatnonzero(position >= 0)
+        if len(kept) == 0:
+            raise RunError('none of the images could be read')
+        index = self._row_of[position[kept]]
+        end = 0
+        for part in self._rows:
+            start, end = end, end + len(part)
+            first = index[0]
+            within = start <= first and first + len(index) <= end
+            if within and np.array_equal(index, np.arange(first, first + len(index))):
+                return part[first - start : first - start + len(index)], kept
+        return Rows(self._rows, index), kept
+
+    @contextmanager
+    def adding(self) -> Iterator['_Writer']:
+        """While rows are added: yields what writes them, and reads the parts anew at both ends.
+
+        Raises:
+            RunError: If the folder cannot be written to.
+        """
+        with self._locked():
+            self.refresh()
+            numbers = [self._next_number() if is_main_process() else None]
+            broadcast_object_list(numbers)
+            writer = _Writer(self.path, self.dtype, numbers[0] + get_rank(), get_world_size())
+            try:
+                yield writer
+                writer.finish_part()
+            finally:
+                writer.discard()
+            barrier()
+            self.refresh()
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        if not is_main_process():
+            yield
+            return
+        with writing_to(self.path):
+            self.path.mkdir(parents=True, exist_ok=True)
+            lock = os.open(self.path / 'lock', os.O_RDWR | os.O_CREAT)
+        try:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                print(f'another process adds to {self.path}: waiting for it', flush=True)
+                fcntl.flock(lock, fcntl.LOCK_EX)
+            except OSError:
+                pass  # a file system without locks
+            yield
+        finally:
+            os.close(lock)
+
+    def _next_number(self) -> int:
+        """The first free number of a part; what a killed run has left is removed."""
+        write_atomically(self.path / 'settings.json', self._settings)
+        for path in self.path.glob('*.tmp'):
+            path.unlink()
+        for path in self.path.glob('part-*.npy'):
+            if not path.with_suffix('.json').is_file():
+                path.unlink()
+        numbers = [int(name.removeprefix('part-')) for name in self._names()]
+        return max(numbers, default=-1) + 1
+
+    def _names(self) -> List[str]:
+        names = [path.stem for path in self.path.glob('part-*.json')]
+        return sorted(
+            (name for name in names if name.removeprefix('part-').isdecimal()),
+            key=lambda name: int(name.removeprefix('part-')),
+        )
+
+    def _good_parts(self) -> List[str]:
+        """Names of the parts that are what they were written as; others are removed."""
+        good, dims = [], None
+        for name in self._names():
+            try:
+                width = check_array(self.path / name, self.dtype)
+                if width not in (None, dims or width):
+                    raise ValueError(f'its rows have {width} values, others {dims}')
+            except (OSError, ValueError, KeyError, TypeError) as error:
+                print(
+                    f'{self.path / name}.npy is left out and its rows are made anew: {error}',
+                    flush=True,
+                )
+                for suffix in ('.json', '.npy'):
+                    with suppress(OSError):
+                        (self.path / f'{name}{suffix}').unlink()
+            else:
+                good.append(name)
+                dims = width or dims
+        return good
+
+    def _open(self, name: str) -> _Part:
+        info = json.loads((self.path / f'{name}.json').read_text())
+        rows = None
+        if info['shape'][0]:
+            rows = np.load(self.path / f'{name}.npy', mmap_mode='r', allow_pickle=False)
+        return _Part(rows, _from_hex(info['ids']), _from_hex(info['unreadable']))
+
+
+class _Writer:
+    """Writes the parts of one rank, whose numbers are ``number``, ``number + step``, ..."""
+
+    def __init__(self, folder: Path, dtype: str, number: int, step: int) -> None:
+        self._folder = folder
+        self._dtype = dtype
+        self._number = number
+        self._step = step
+        self._start()
+
+    def _start(self) -> None:
+        self._path = self._folder / f'part-{self._number:04d}'
+        self._array, self._ids, self._unreadable = None, [], []
+
+    def add(self, ids: np.ndarray, rows: np.ndarray, unreadable: np.ndarray) -> None:
+        """Add rows.
+
+        Args:
+            ids (np.ndarray): Ids of n images.
+            rows (np.ndarray): Their rows (n, D).
+            unreadable (np.ndarray): Ids of images without a row.
+
+        Raises:
+            RunError: If a value is not finite in the store's dtype, or the disk is full.
+        """
+        if len(rows):
+            rows = _finite(rows, self._dtype)
+            with writing_to(self._folder):
+                if self._array is None:
+                    self._array = ArrayWriter(self._path, self._dtype)
+                self._array.append(rows)
+            self._ids.append(ids)
+        self._unreadable.append(unreadable)
+        images = sum(map(len, self._ids + self._unreadable))
+        if images >= PART_IMAGES or (self._array and self._array.num_bytes >= PART_BYTES):
+            self.finish_part()
+
+    def finish_part(self) -> None:
+        """Give the part its name, if there is anything in it."""
+        if not any(map(len, self._ids + self._unreadable)):
+            return
+        info = {name: _to_hex(getattr(self, f'_{name}')) for name in ('ids', 'unreadable')}
+        if self._array is None:
+            info.update(shape=[0, 0])
+            write_atomically(self._path.with_suffix('.json'), json.dumps(info))
+        else:
+            with writing_to(self._folder):
+                self._array.finish(info)
+        self._number += self._step
+        self._start()
+
+    def discard(self) -> None:
+        """Remove what was written of a part that is not whole."""
+        if self._array is not None:
+            self._array.discard()
+
+
+class ArrayWriter:
+    """Writes rows as they come to a ``.npy`` file with a checksum beside it.
+
+    Args:
+        path (Path): Both files, without the suffix.
+        dtype (str): Of the array on disk.
+    """
+
+    def __init__(self, path: Path, dtype: str) -> None:
+        self._path = path
+        self._dtype = np.dtype(dtype)
+        self._unfinished = path.with_suffix('.npy.tmp')
+        self._file = self._unfinished.open('wb')  # closed by finish() or discard()
+        self._shape = None
+        self._sum = 0
+        self.num_bytes = 0
+
+    def append(self, rows: np.ndarray) -> None:
+        """Add rows (n, D), the same D each time."""
+        rows = np.ascontiguousarray(rows, self._dtype)
+        if self._shape is None:
+            self._shape = [0, rows.shape[1]]
+            _write_header(self._file, self._dtype, self._shape)
+        self._file.write(rows)
+        self._sum = zlib.crc32(rows, self._sum)
+        self._shape[0] += len(rows)
+        self.num_bytes += rows.nbytes
+
+    def finish(self, info: dict) -> None:
+        """Give both files their names; ``info`` is kept in the description."""
+        # Headers leave room for any number of rows.
+        self._file.seek(0)
+        _write_header(self._file, self._dtype, self._shape)
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        self._file.close()
+        os.replace(self._unfinished, self._path.with_suffix('.npy'))
+        info = dict(info, shape=self._shape, dtype=self._dtype.name, crc32=self._sum)
+        write_atomically(self._path.with_suffix('.json'), json.dumps(info))
+
+    def discard(self) -> None:
+        """Remove the unfinished file."""
+        self._file.close()
+        self._unfinished.unlink(missing_ok=True)
+
+
+@contextmanager
+def writing_to(folder: Path) -> Iterator[None]:
+    """Say what can be done where a file of the store cannot be written."""
     try:
-        count = 0
-        with open(part, 'wb') as file:
-            for rows in batches:
-                with np.errstate(over='ignore'):
-                    rows = np.ascontiguousarray(rows, dtype=dtype)
-                if not np.isfinite(rows).all():
-                    raise RunError(
-                        f'features are not finite in {dtype}: '
-                        + ('use float32' if dtype == 'float16' else 'the network diverged')
-                    )
-                if file.tell() == 0:
-                    _write_header(file, rows, 0)
-                file.write(rows)
-                count += len(rows)
-            if count == 0:
-                raise RunError('none of the images could be read')
-            # Headers leave room for any number of rows.
-            file.seek(0)
-            _write_header(file, rows, count)
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
+        yield
+    except OSError as error:
+        raise RunError(
+            f'could not write to {folder}: {error.strerror}. What is complete stays: make room or '
+            'the folder writable, then the same command again goes on.'
+        ) from error
 
 
-def _write_header(file: BinaryIO, rows: np.ndarray, count: int) -> None:
-    header = np.lib.format.header_data_from_array_1_0(rows)
-    header['shape'] = (count, rows.shape[1])
+def check_array(path: Path, dtype: str) -> Optional[int]:
+    """Compare a ``.npy`` file with what the description beside it says.
+
+    Args:
+        path (Path): Both files, without the suffix.
+        dtype (str): What the rows must be.
+
+    Returns:
+        int | None: D; None if the part has no rows.
+
+    Raises:
+        ValueError: If it is not the array that was written.
+        KeyError: If something is missing in the description.
+        TypeError: If the description holds something else.
+        OSError: If one of them cannot be read.
+    """
+    info = json.loads(path.with_suffix('.json').read_text())
+    if len(_from_hex(info.get('ids', ''))) != info['shape'][0] and 'ids' in info:
+        raise ValueError('its list of images does not fit its rows')
+    if info['shape'][0] == 0:
+        return None
+    with open(path.with_suffix('.npy'), 'rb') as file:
+        if np.lib.format.read_magic(file) != (1, 0):
+            raise ValueError('it is no array of version 1.0')
+        shape, _, found = np.lib.format.read_array_header_1_0(file)
+        if list(shape) != info['shape'] or found != np.dtype(dtype) or info['dtype'] != dtype:
+            raise ValueError(f'it holds {shape} {found}, not {info["shape"]} {dtype}')
+        total, size = 0, 0
+        # Read, not mapped: what is mapped counts as memory of the process.
+        while chunk := file.read(1 << 22):
+            total = zlib.crc32(chunk, total)
+            size += len(chunk)
+    if size != shape[0] * shape[1] * found.itemsize or total != info['crc32']:
+        raise ValueError('its checksum is not the one that was written')
+    return shape[1]
+
+
+def _find(table: np.ndarray, ids: np.ndarray) -> np.ndarray:
+    """Positions of ids in a sorted table, -1 for those that are not there."""
+    if len(table) == 0:
+        return np.full(len(ids), -1)
+    position = np.minimum(np.searchsorted(table, ids), len(table) - 1)
+    return np.where(table[position] == ids, position, -1)
+
+
+def _finite(rows: np.ndarray, dtype: str) -> np.ndarray:
+    with np.errstate(over='ignore'):
+        rows = np.ascontiguousarray(rows, dtype=dtype)
+    if not np.isfinite(rows).all():
+        raise RunError(
+            f'features are not finite in {dtype}: '
+            + ('use float32' if dtype == 'float16' else 'the network diverged')
+        )
+    return rows
+
+
+def _to_hex(ids: List[np.ndarray]) -> str:
+    return np.concatenate([np.empty(0, _ID), *ids]).tobytes().hex()
+
+
+def _from_hex(text: str) -> np.ndarray:
+    return np.frombuffer(bytes.fromhex(text), _ID)
+
+
+def _write_header(file: BinaryIO, dtype: np.dtype, shape: Sequence[int]) -> None:
+    header = dict(descr=dtype.str, fortran_order=False, shape=tuple(shape))
     np.lib.format.write_array_header_1_0(file, header)

@@ -30,8 +30,8 @@ def test_several_runs_are_mean_and_std():
     ap, ap50, seeds = cells(summarize('x', runs, PAPER).splitlines()[-1])[1:]
     mean, std = (float(part) for part in ap.split(' +- '))
     assert mean == pytest.approx(np.mean(values), abs=0.05)
-    assert std == pytest.approx(np.std(values), abs=0.05)
-    assert ap50 == '106.0 +- 5.9'
+    assert std == pytest.approx(np.std(values, ddof=1), abs=0.05)
+    assert ap50 == '106.0 +- 7.2'
     assert seeds == '3 (seed 0, 1, 2)'
 
 

@@ -6,11 +6,12 @@ import pytest
 import torch
 from helpers import ROOT
 from mmengine.config import Config
-from mmpretrain.registry import MODELS
+from mmpretrain.registry import DATASETS, MODELS
 
 import cdc_mm.apis as apis
 from cdc_mm.errors import RunError
-from cdc_mm.features import labelled_rows, multi_hot, write_rows
+from cdc_mm.features import extractor as module
+from cdc_mm.features import labelled_rows, multi_hot
 
 
 @pytest.fixture
@@ -40,16 +41,16 @@ def save(cfg, path, seed=0):
 
 
 @pytest.fixture
-def forwards(monkeypatch):
-    """How often a network ran over a split."""
+def encoded(monkeypatch):
+    """How many images have passed the network: sum() it."""
     count = []
-    plain = apis.iterate_outputs
+    plain = module.model_rows
 
-    def counted(*args):
-        count.append(1)
-        return plain(*args)
+    def counted(model, images, output):
+        count.append(len(images))
+        return plain(model, images, output)
 
-    monkeypatch.setattr('cdc_mm.features.extractor.iterate_outputs', counted)
+    monkeypatch.setattr(module, 'model_rows', counted)
     return count
 
 
@@ -85,20 +86,23 @@ def test_labels_that_training_must_not_see_serve_evaluation(cfg, checkpoint, tmp
     assert extractor(cfg, checkpoint, tmp_path).labels['train'] == [0] * 4 + [1] * 4
 
 
-def test_a_second_run_reads_the_cache(cfg, checkpoint, tmp_path, forwards):
+def test_a_second_run_reads_the_cache(cfg, checkpoint, tmp_path, encoded):
     first = np.array(extractor(cfg, checkpoint, tmp_path)('test').rows)
     second = extractor(cfg, checkpoint, tmp_path)('test').rows
-    assert len(forwards) == 1 and np.array_equal(first, second)
-    assert [path.suffix for path in (tmp_path / 'cache').iterdir()] == ['.npy']
+    assert sum(encoded) == 8 and np.array_equal(first, second)
+    (store,) = (tmp_path / 'cache').iterdir()
+    assert sorted(path.name for path in store.iterdir()) == [
+        'lock', 'part-0000.json', 'part-0000.npy', 'settings.json',
+    ]  # fmt: skip
 
 
-def test_unreadable_images_are_left_out(cfg, checkpoint, tmp_path, forwards, capsys):
+def test_unreadable_images_are_left_out(cfg, checkpoint, tmp_path, encoded, capsys):
     whole = np.array(extractor(cfg, checkpoint, tmp_path)('test').rows)
     faulty = sorted((tmp_path / 'data/test').glob('*/*'))[3:6]  # a whole batch of them
     for path in faulty:
         path.write_bytes(b'no image')
     kept = [0, 1, 2, 6, 7]
-    for _ in range(2):  # computed, then from the cache
+    for _ in range(2):  # tried, then remembered
         capsys.readouterr()
         rows, labels, images = extractor(cfg, checkpoint, tmp_path)('test')
         np.testing.assert_allclose(rows, whole[kept], atol=1e-6)
@@ -106,7 +110,11 @@ def test_unreadable_images_are_left_out(cfg, checkpoint, tmp_path, forwards, cap
         assert f'3 images could not be read and are left out, such as {faulty[0]}' in (
             capsys.readouterr().out
         )
-    assert len(forwards) == 2
+    assert sum(encoded) == 8 + 3
+    # Mended, it is read.
+    faulty[0].write_bytes((faulty[0].parent / '0.jpg').read_bytes())
+    assert len(extractor(cfg, checkpoint, tmp_path)('test').rows) == 6
+    assert sum(encoded) == 8 + 3 + 1
 
 
 def test_no_readable_image(cfg, checkpoint, tmp_path):
@@ -118,30 +126,41 @@ def test_no_readable_image(cfg, checkpoint, tmp_path):
 
 def _new_checkpoint(cfg, checkpoint, image):
     save(cfg, checkpoint, seed=1)
+    return 8
 
 
 def _new_image(cfg, checkpoint, image):
     changed = image.stat().st_mtime_ns
     image.write_bytes((image.parent / '1.jpg').read_bytes())
     os.utime(image, ns=(changed + 1, changed + 1))
+    return 1
 
 
 def _new_file_of_the_same_time(cfg, checkpoint, image):
     changed = image.stat().st_mtime_ns
     image.write_bytes(image.read_bytes() + b'\0')
     os.utime(image, ns=(changed, changed))
+    return 1
 
 
 def _one_image_less(cfg, checkpoint, image):
     image.unlink()
+    return 0
+
+
+def _one_image_more(cfg, checkpoint, image):
+    (image.parent / '01.jpg').write_bytes((image.parent / '2.jpg').read_bytes())
+    return 1
 
 
 def _new_preprocessing(cfg, checkpoint, image):
     cfg.data_preprocessor.mean = [0.0, 0.0, 0.0]
+    return 8
 
 
 def _new_pipeline(cfg, checkpoint, image):
     cfg.test_dataloader.dataset.pipeline.insert(1, dict(type='Resize', scale=16))
+    return 8
 
 
 @pytest.mark.parametrize(
@@ -151,33 +170,37 @@ def _new_pipeline(cfg, checkpoint, image):
         _new_image,
         _new_file_of_the_same_time,
         _one_image_less,
+        _one_image_more,
         _new_preprocessing,
         _new_pipeline,
     ],
 )
-def test_a_stale_cache_is_never_used(cfg, checkpoint, tmp_path, forwards, change):
+def test_a_stale_row_is_never_used(cfg, checkpoint, tmp_path, encoded, change):
+    """And nothing is made twice: rows equal those of an empty cache."""
     before = np.array(extractor(cfg, checkpoint, tmp_path)('test').rows)
-    change(cfg, checkpoint, tmp_path / 'data/test/a/0.jpg')
+    new = change(cfg, checkpoint, tmp_path / 'data/test/a/0.jpg')
     extract = extractor(cfg, checkpoint, tmp_path)
     after = extract('test').rows
-    assert len(forwards) == 2 and len(after) == len(extract.labels['test'])
+    assert sum(encoded) == 8 + new and len(after) == len(extract.labels['test'])
     # A byte after the end of the file is no other image, which only its pixels could tell.
     if change is not _new_file_of_the_same_time:
         assert not np.array_equal(before, after)
+    fresh = apis.FeatureExtractor(cfg, checkpoint, cache_dir=tmp_path / 'fresh')('test').rows
+    np.testing.assert_allclose(after, fresh, atol=1e-6)
 
 
 @pytest.mark.parametrize('kwargs', [dict(output='zn'), dict(dtype='float16'), dict(bf16=True)])
-def test_settings_have_their_own_cache(cfg, checkpoint, tmp_path, forwards, kwargs):
+def test_settings_have_their_own_cache(cfg, checkpoint, tmp_path, encoded, kwargs):
     plain = extractor(cfg, checkpoint, tmp_path)('test').rows
     other = extractor(cfg, checkpoint, tmp_path, **kwargs)('test').rows
-    assert len(forwards) == 2
+    assert sum(encoded) == 16
     assert other.dtype == kwargs.get('dtype', 'float32')
     if 'output' not in kwargs:
         assert not np.array_equal(plain, other)
         np.testing.assert_allclose(plain, other, rtol=0.05, atol=0.02)
 
 
-def test_data_sets_of_arrays_are_told_apart_by_their_pixels(tmp_path, forwards, monkeypatch):
+def test_data_sets_of_arrays_are_told_apart_by_their_pixels(tmp_path, encoded, monkeypatch):
     cfg = Config.fromfile(ROOT / 'configs/cdc_digits.py')
     cfg.model.backbone.channels = [4, 4, 4, 4]
     cfg.model.neck.in_channels = 4
@@ -186,14 +209,14 @@ def test_data_sets_of_arrays_are_told_apart_by_their_pixels(tmp_path, forwards, 
     checkpoint = save(cfg, tmp_path / 'x.pth')
     extractor(cfg, checkpoint, tmp_path)('test')
     extractor(cfg, checkpoint, tmp_path)('test')
-    assert len(forwards) == 1
+    assert sum(encoded) == 20
     plain = cdc_digits_list()
     monkeypatch.setattr(
         'cdc_mm.datasets.digits.Digits.load_data_list',
         lambda self: [dict(info, img=255 - info['img']) for info in plain(self)],
     )
     extractor(cfg, checkpoint, tmp_path)('test')
-    assert len(forwards) == 2
+    assert sum(encoded) == 40
 
 
 def cdc_digits_list():
@@ -219,30 +242,78 @@ def test_refuses_a_half_filled_checkpoint(cfg, checkpoint, tmp_path):
         extractor(cfg, str(tmp_path / 'half.pth'), tmp_path)
 
 
-@pytest.mark.parametrize('kwargs', [dict(output='x'), dict(dtype='int8')])
-def test_refuses_unknown_settings(cfg, checkpoint, tmp_path, kwargs):
-    with pytest.raises(ValueError, match='must be'):
-        extractor(cfg, checkpoint, tmp_path, **kwargs)
+def test_refuses_unknown_settings(cfg, checkpoint, tmp_path):
+    with pytest.raises(ValueError, match='CDC has no x; it has backbone, z, zc, zn'):
+        extractor(cfg, checkpoint, tmp_path, output='x')
+    with pytest.raises(ValueError, match='dtype must be float32 or float16, got int8'):
+        extractor(cfg, checkpoint, tmp_path, dtype='int8')
+    # A file of which only the backbone was read says nothing of z.
+    with pytest.raises(ValueError, match='output must be one of backbone, got z'):
+        extractor(cfg, checkpoint, tmp_path)('test', output='z')
 
 
-def test_an_interrupted_write_leaves_nothing(tmp_path):
-    def batches():
-        yield np.ones((2, 3), np.float32)
-        raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        write_rows(tmp_path / 'x.npy', batches(), 'float32')
-    assert list(tmp_path.iterdir()) == []
+def test_splits_share_what_they_have_in_common(cfg, checkpoint, tmp_path, encoded):
+    cfg.test_dataloader.dataset.data_prefix = cfg.train_dataloader.dataset.data_prefix
+    extract = extractor(cfg, checkpoint, tmp_path)
+    assert np.array_equal(extract('train').rows, extract('test').rows) and sum(encoded) == 8
 
 
-@pytest.mark.parametrize(
-    ('value', 'dtype', 'advice'),
-    [(1e6, 'float16', 'use float32'), (np.nan, 'float32', 'diverged')],
-)
-def test_refuses_rows_that_are_not_finite(tmp_path, value, dtype, advice):
-    rows = np.full((2, 3), value, np.float32)
-    with pytest.raises(RunError, match=advice):
-        write_rows(tmp_path / 'x.npy', [rows], dtype)
+@pytest.mark.parametrize('num_workers', [0, 2])
+def test_views_are_those_of_training_and_repeat(cfg, checkpoint, tmp_path, num_workers):
+    plain = np.array(extractor(cfg, checkpoint, tmp_path, output='zn')('test').rows)
+    rows = {}
+    for batch_size in (3, 8):
+        cfg.test_dataloader.batch_size, cfg.test_dataloader.num_workers = batch_size, num_workers
+        extract = apis.FeatureExtractor(
+            cfg, checkpoint, 'zn', cache_dir=tmp_path / f'cache{batch_size}'
+        )
+        rows[batch_size] = [np.array(extract('test', view=view).rows) for view in (0, 1)]
+    np.testing.assert_allclose(rows[3], rows[8], atol=1e-5)
+    for a, b in ((plain, rows[3][0]), (plain, rows[3][1]), rows[3]):
+        assert (a * b).sum(1).max() < 1 - 1e-6
+
+
+def test_takes_the_view_that_is_asked_for(cfg, checkpoint, tmp_path):
+    """Views that only mirror: of the second, rows are those of mirrored images."""
+    flips = [[dict(type='kornia/RandomHorizontalFlip', p=p)] for p in (0.0, 1.0)]
+    cfg.data_preprocessor.update(num_views=[1, 1], transforms=flips)
+    cfg.train_dataloader.dataset.pipeline = cfg.test_dataloader.dataset.pipeline
+    extract = extractor(cfg, checkpoint, tmp_path)
+    np.testing.assert_allclose(extract('test', view=0).rows, extract('test').rows, atol=1e-5)
+    second = np.array(extract('test', view=1).rows)
+    flip = dict(type='RandomFlip', prob=1.0)
+    cfg.test_dataloader.dataset.pipeline.insert(1, flip)
+    mirrored = extractor(cfg, checkpoint, tmp_path)('test').rows
+    np.testing.assert_allclose(second, mirrored, atol=1e-5)
+    assert not np.allclose(second, extract('test').rows, atol=1e-3)
+
+
+@pytest.mark.parametrize('with_cls_token', [True, False])
+def test_tokens_are_pooled(cfg, checkpoint, tmp_path, with_cls_token):
+    cfg.data_preprocessor = dict(mean=[9.0] * 3, std=[7.0] * 3)
+    cfg.model = dict(
+        type='ImageClassifier',
+        backbone=dict(
+            type='VisionTransformer',
+            arch=dict(embed_dims=8, num_layers=1, num_heads=2, feedforward_channels=8),
+            img_size=32,
+            patch_size=8,
+            out_type='raw',
+            with_cls_token=with_cls_token,
+        ),
+    )
+    path = save(cfg, tmp_path / 'vit.pth')
+    rows = apis.FeatureExtractor(cfg, path, cache_dir=tmp_path / 'cache')('test').rows
+    model = MODELS.build({'data_preprocessor': cfg.data_preprocessor, **cfg.model}).eval()
+    model.load_state_dict(torch.load(path)['state_dict'])
+    dataset = DATASETS.build(cfg.test_dataloader.dataset)
+    images = torch.stack([dataset[i]['inputs'] for i in range(8)])
+    images = model.data_preprocessor(dict(inputs=images))['inputs']
+    with torch.no_grad():
+        tokens = model.backbone(images)[-1]
+    expected = tokens[:, 0] if with_cls_token else tokens.mean(1)
+    assert tokens.ndim == 3 and rows.shape == (8, 8)
+    np.testing.assert_allclose(rows, expected, atol=1e-5)
 
 
 def test_labelled_rows():

@@ -79,7 +79,8 @@ def test_similarity_of_moco(call, tmp_path, capsys):
     call('analysis_tools/similarity', config, tmp_path / 'x.pth', '--out', tmp_path / 'x.json',
          options=options)  # fmt: skip
     result = json.loads((tmp_path / 'x.json').read_text())
-    assert '|  | z |' in capsys.readouterr().out and set(result) == {'num_images', 'z'}
+    header = next(x for x in capsys.readouterr().out.splitlines() if x.startswith('|'))
+    assert header.split() == ['|', '|', 'z', '|'] and set(result) == {'num_images', 'z'}
 
     model = apis.load_model(cfg, str(tmp_path / 'x.pth'))
     loader = apis.build_test_loader(cfg)

@@ -59,6 +59,8 @@ def test_resume_continues(trained, tmp_path, call, capsys):
     work_dir, _ = trained
     call('train', CONFIG, '--work-dir', tmp_path, '--resume', work_dir / 'epoch_1.pth',
          '--no-validate', options=(*SMALL, 'train_cfg.max_epochs=3'))  # fmt: skip
+    text = capsys.readouterr().out
+    assert 'goes on after epoch 1\n' in text and 'warning' not in text
     assert (tmp_path / 'epoch_2.pth').is_file() and (tmp_path / 'epoch_3.pth').is_file()
     assert not (tmp_path / 'epoch_1.pth').exists()
     state = torch.load(tmp_path / 'epoch_3.pth', weights_only=True)
@@ -125,7 +127,8 @@ def test_test_writes_predictions_and_pictures(trained, tmp_path, call):
          '--show-dir', tmp_path / 'show', '--interval', 100, options=SMALL)  # fmt: skip
     predictions = pickle.loads(out.read_bytes())
     assert len(predictions) == 360 and predictions[0]['pred_score'].shape == (10,)
-    assert list((tmp_path / 'show').rglob('*.png'))
+    pictures = sorted(path.name for path in (tmp_path / 'show').iterdir())
+    assert pictures == ['000000.png', '000100.png', '000200.png', '000300.png']
 
 
 def test_test_writes_the_cluster_of_each_image(trained, tmp_path, call):
@@ -194,8 +197,8 @@ def test_quickstart_ends_with_the_table_and_the_next_command(tmp_path):
     rows = ('k-means on pixels', 'CDC', "k-means on CDC's features")
     for name in rows:
         row = result[name]
-        line = next(line for line in table.splitlines() if line.startswith(name))
-        printed = [float(number) for number in line[27:].split()]
+        line = next(line for line in table.splitlines() if line.startswith(f'| {name} '))
+        printed = [float(number) for number in line.strip('| ').split('|')[1:]]
         assert printed == pytest.approx([row['acc'], row['nmi'], row['ari']], abs=0.06)
     checkpoint = str(tmp_path / 'epoch_1.pth')
     assert checkpoint in table and str(tmp_path / 'contact_sheet.png') in table
@@ -335,3 +338,14 @@ def test_help_lists_mmpretrains_flags(tool):
     )[tool]
     for flag in common + own:
         assert flag in text
+
+
+@pytest.mark.parametrize('tool', ['train', 'test'])
+def test_options_go_through_the_named_block(tool, tmp_path, call):
+    args = [CONFIG] + ['none.pth'] * (tool == 'test') + ['--work-dir', tmp_path]
+    with pytest.raises(SystemExit, match=r'no num_cluster to set\. Near it: num_clusters'):
+        call(tool, *args, options=['num_cluster=3'])
+    with pytest.raises(SystemExit, match='num_clusters must be at least 2, got 1'):
+        call(tool, *args, options=['num_clusters=1'])
+    with pytest.raises(SystemExit, match=r'there is no config file configs/no\.py'):
+        call(tool, 'configs/no.py', *args[1:])

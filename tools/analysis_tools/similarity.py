@@ -7,7 +7,6 @@ of the same category and of different ones.
 
 import argparse
 
-import mmengine
 import numpy as np
 from mmengine.config import DictAction
 
@@ -27,12 +26,14 @@ def main() -> None:
     args = parse_args()
 
     from cdc_mm import apis
+    from cdc_mm.atomic import dump_atomically
     from cdc_mm.evaluation.functional import (
         alignment,
         category_similarity,
         pair_similarity,
         uniformity,
     )
+    from cdc_mm.tables import markdown_table, plus_minus
 
     with apis.clear_errors():
         cfg = apis.read_config(args.config)
@@ -60,15 +61,22 @@ def main() -> None:
             uniformity=uniformity(x * scale),
         )
     if args.out:
-        mmengine.dump(dict(num_images=len(z), **results), args.out)
+        dump_atomically(args.out, dict(num_images=len(z), **results))
 
     print(f'\n{len(z)} images, mean +- standard deviation of the dot products\n')
-    print('|  | ' + ' | '.join(results) + ' |\n|---|' + '---|' * len(results))
-    for row in ('augmented', 'same', 'different'):
-        cells = [f'{x[row][0]:.3f} +- {x[row][1]:.3f}' for x in results.values()]
-        print(f'| {row} ({results["z"][row][2]:,} pairs) | ' + ' | '.join(cells) + ' |')
-    for row in ('alignment', 'uniformity'):
-        print(f'| {row} | ' + ' | '.join(f'{x[row]:.3f}' for x in results.values()) + ' |')
+    # The deviation is that of all pairs: there are no others that they would be a sample of.
+    rows = [
+        [
+            f'{row} ({results["z"][row][2]:,} pairs)',
+            *(plus_minus(*x[row][:2], digits=3) for x in results.values()),
+        ]
+        for row in ('augmented', 'same', 'different')
+    ]
+    rows += [
+        [row, *(plus_minus(x[row], digits=3) for x in results.values())]
+        for row in ('alignment', 'uniformity')
+    ]
+    print(markdown_table(['', *results], rows))
 
 
 if __name__ == '__main__':

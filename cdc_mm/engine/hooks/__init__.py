@@ -6,6 +6,7 @@ from .faulty_images_hook import FaultyImagesHook
 from .frozen_backbone_check_hook import FrozenBackboneCheckHook
 from .knn_hook import KNNHook
 from .picture_hook import PictureHook
+from .prepare_clusterer_hook import PrepareClustererHook
 from .pretrained_backbone_hook import PretrainedBackboneHook
 from .progress_hook import ProgressHook
 from .safe_checkpoint_hook import SafeCheckpointHook
@@ -20,6 +21,7 @@ __all__ = [
     'FrozenBackboneCheckHook',
     'KNNHook',
     'PictureHook',
+    'PrepareClustererHook',
     'PretrainedBackboneHook',
     'ProgressHook',
     'SafeCheckpointHook',

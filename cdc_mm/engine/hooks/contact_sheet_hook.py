@@ -6,12 +6,12 @@ import mmcv
 import numpy as np
 from mmengine.dist import collect_results, get_world_size, is_main_process
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 from mmengine.runner import BaseLoop
 from mmpretrain.registry import HOOKS
 
 from cdc_mm.datasets.transforms import is_blank
 from cdc_mm.visualization import draw_contact_sheet
+from cdc_mm.wrappers import unwrap_model
 
 
 @HOOKS.register_module()
@@ -100,6 +100,5 @@ class ContactSheetHook(Hook):
 
 def to_rgb(runner, image: np.ndarray) -> np.ndarray:
     """An image (H, W, C) as the data set gives it, in the order RGB."""
-    model = runner.model.module if is_model_wrapper(runner.model) else runner.model
-    bgr = getattr(model.data_preprocessor, '_channel_conversion', False)
+    bgr = getattr(unwrap_model(runner.model).data_preprocessor, '_channel_conversion', False)
     return image[..., ::-1] if bgr else image

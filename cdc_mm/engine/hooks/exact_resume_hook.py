@@ -1,13 +1,12 @@
-import random
 from itertools import islice
-from typing import Iterator, List, Optional, Sequence
+from typing import Iterator, List, Sequence
 
-import numpy as np
-import torch
 from mmengine.dist import get_rank
 from mmengine.hooks import Hook
 from mmengine.runner import EpochBasedTrainLoop
 from mmpretrain.registry import HOOKS
+
+from cdc_mm.datasets.seeding import seed_all, seeded
 
 
 @HOOKS.register_module()
@@ -65,7 +64,7 @@ class ExactResumeHook(Hook):
 
     def before_train_iter(self, runner, batch_idx: int, data_batch=None) -> None:
         """Seed all generators for the iteration."""
-        _seed_all([runner.seed, get_rank(), runner.iter])
+        seed_all([runner.seed, get_rank(), runner.iter])
 
 
 class _Rest:
@@ -89,18 +88,9 @@ class _SeededFetch:
         self.dataset = dataset
 
     def __call__(self, indices: List[int]) -> list:
-        states = random.getstate(), np.random.get_state(), torch.get_rng_state()
-        _seed_all(indices)
-        try:
+        with seeded(indices):
+            # The method of the class: that of the object is this one.
+            fetch = getattr(type(self.dataset), '__getitems__', None)
+            if fetch is not None:
+                return fetch(self.dataset, indices)
             return [self.dataset[index] for index in indices]
-        finally:
-            random.setstate(states[0])
-            np.random.set_state(states[1])
-            torch.set_rng_state(states[2])
-
-
-def _seed_all(entropy: Sequence[Optional[int]]) -> None:
-    seed = int(np.random.SeedSequence([number or 0 for number in entropy]).generate_state(1)[0])
-    random.seed(seed)
-    np.random.seed(seed)
-    torch.manual_seed(seed)

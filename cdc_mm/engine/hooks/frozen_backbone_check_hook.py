@@ -1,7 +1,8 @@
 import torch
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 from mmpretrain.registry import HOOKS
+
+from cdc_mm.wrappers import unwrap_model
 
 
 @HOOKS.register_module()
@@ -54,5 +55,4 @@ class FrozenBackboneCheckHook(Hook):
 
 
 def _backbone(runner):
-    model = runner.model.module if is_model_wrapper(runner.model) else runner.model
-    return model.backbone
+    return unwrap_model(runner.model).backbone

@@ -3,7 +3,6 @@ from typing import Tuple
 import torch
 from mmengine.dist import all_gather_object
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 from mmpretrain.registry import DATASETS, HOOKS
 from torch import Tensor
 from torch.utils.data import DataLoader
@@ -16,6 +15,7 @@ from cdc_mm.features import (
     nearest_neighbors,
     top_k,
 )
+from cdc_mm.wrappers import unwrap_model
 
 from .broadcast_bn_hook import broadcast_bn
 
@@ -72,7 +72,7 @@ class KNNHook(Hook):
         """Evaluate, if it is time."""
         if not (self.every_n_epochs(runner, self.interval) or self.is_last_train_epoch(runner)):
             return
-        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        model = unwrap_model(runner.model)
         broadcast_bn(model)
         bank, query = (self._features(model, loader) for loader in self._loaders)
         accuracy = self._accuracy(*bank, *query, next(model.parameters()).device)

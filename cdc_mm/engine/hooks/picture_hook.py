@@ -7,13 +7,14 @@ from mmpretrain.registry import HOOKS
 
 from cdc_mm.datasets.transforms import is_blank
 from cdc_mm.visualization import draw_caption
+from cdc_mm.wrappers import unwrap_model
 
 from .contact_sheet_hook import to_rgb
 
 
 @HOOKS.register_module()
 class PictureHook(Hook):
-    """In a test, draw images with their cluster and its confidence below.
+    """In a test, draw images with the predicted cluster (or class) and its confidence below.
 
     Against mmpretrain's ``VisualizationHook``: colours are right whatever the order of the channels
     that the model takes, small images are enlarged, and images of the same name in different
@@ -46,12 +47,13 @@ class PictureHook(Hook):
 
     def after_test_iter(self, runner, batch_idx, data_batch=None, outputs=None) -> None:
         """Draw the images of a batch whose turn it is."""
+        kind = 'cluster' if hasattr(unwrap_model(runner.model), 'num_clusters') else 'class'
         for image, sample in zip(data_batch['inputs'], outputs, strict=True):
             if sample.sample_idx % self.interval or is_blank(sample):
                 continue
             label, confidence = int(sample.pred_label), float(sample.pred_score.max())
             pixels = to_rgb(runner, image.permute(1, 2, 0).cpu().numpy())
-            picture = draw_caption(pixels, f'cluster {label} ({confidence:.2f})')
+            picture = draw_caption(pixels, f'{kind} {label} ({confidence:.2f})')
             name = f'{sample.sample_idx:06d}'
             if 'img_path' in sample:
                 name += f'_{Path(sample.img_path).stem}'

@@ -10,7 +10,6 @@ from .clustering import (
     match_clusters,
     size_metrics,
 )
-from .clusters_table import write_clusters_table
 from .kmeans import kmeans_clusters, unit_rows
 from .knn import knn_accuracy, knn_scores, vote_accuracy
 from .linear_svm import low_shot_rows, svm_scores
@@ -41,5 +40,4 @@ __all__ = [
     'uniformity',
     'unit_rows',
     'vote_accuracy',
-    'write_clusters_table',
 ]

@@ -26,14 +26,17 @@ def summarize_runs(runs: List[dict]) -> dict:
 
 
 def shown_metrics(metrics: Sequence[dict]) -> List[str]:
-    """Names of what a table of metrics shows: agreement with labels, or without labels everything.
+    """Names of what a table shows of each: agreement with labels, or without labels everything.
 
     Args:
         metrics (Sequence[dict]): Metrics by name, of one or several evaluations.
     """
-    names = list(dict.fromkeys(name for entry in metrics for name in entry))
-    with_labels = [n for n in names if n.rpartition('/')[2] in _MEASURED_WITH_LABELS]
-    return with_labels or [n for n in names if not n.endswith(('num_samples', '_sizes'))]
+    shown = {}
+    for names in metrics:
+        with_labels = [n for n in names if n.rpartition('/')[2] in _MEASURED_WITH_LABELS]
+        chosen = with_labels or [n for n in names if not n.endswith(('num_samples', '_sizes'))]
+        shown.update(dict.fromkeys(chosen))
+    return list(shown)
 
 
 def short_name(name: str) -> str:

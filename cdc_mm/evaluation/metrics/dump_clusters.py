@@ -5,7 +5,7 @@ from mmengine.logging import MMLogger
 from mmpretrain.registry import METRICS
 
 from cdc_mm.datasets.transforms import is_blank
-from cdc_mm.evaluation.functional import write_clusters_table
+from cdc_mm.tables import write_csv
 
 
 @METRICS.register_module()
@@ -55,6 +55,6 @@ class DumpClusters(BaseMetric):
         Returns:
             dict: Nothing.
         """
-        write_clusters_table(self.out_file_path, ('image', 'cluster', 'confidence'), results)
+        write_csv(self.out_file_path, ('image', 'cluster', 'confidence'), results)
         MMLogger.get_current_instance().info(f'The cluster of each image: {self.out_file_path}')
         return {}

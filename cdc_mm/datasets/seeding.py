@@ -1,0 +1,27 @@
+import random
+from contextlib import contextmanager
+from typing import Iterator, Optional, Sequence
+
+import numpy as np
+import torch
+
+
+def seed_all(entropy: Sequence[Optional[int]]) -> None:
+    """Seed the generators of Python, NumPy and torch by several numbers; None counts as 0."""
+    seed = int(np.random.SeedSequence([number or 0 for number in entropy]).generate_state(1)[0])
+    random.seed(seed)
+    np.random.seed(seed)
+    torch.manual_seed(seed)
+
+
+@contextmanager
+def seeded(entropy: Sequence[Optional[int]]) -> Iterator[None]:
+    """Random numbers that follow from ``entropy``; the generators go on as if none were drawn."""
+    states = random.getstate(), np.random.get_state(), torch.get_rng_state()
+    seed_all(entropy)
+    try:
+        yield
+    finally:
+        random.setstate(states[0])
+        np.random.set_state(states[1])
+        torch.set_rng_state(states[2])
