@@ -2,6 +2,8 @@ import os
 from contextlib import contextmanager
 from typing import Iterator, Optional
 
+from cdc_mm.console import wipe
+
 
 class RunError(RuntimeError):
     """What ends a run for a reason that its user can mend; the message says how."""
@@ -43,6 +45,8 @@ def clear_run_errors() -> Iterator[None]:
         if message is None or os.environ.get('CDC_MM_TRACEBACK'):
             raise
         raise _one_line(message) from error
+    finally:
+        wipe()  # what follows starts on a line of its own
 
 
 def _reason(text: str, known: bool) -> Optional[str]:

@@ -7,7 +7,7 @@ from .files import (
     read_state_dict,
     trust_checkpoints,
 )
-from .layouts import check_backbone, pick_backbone, read_backbone
+from .layouts import check_backbone, fit_backbone, pick_backbone, read_backbone
 
 __all__ = [
     'AtomicBackend',
@@ -15,6 +15,7 @@ __all__ = [
     'check_backbone',
     'check_checkpoint',
     'find_resumable',
+    'fit_backbone',
     'pick_backbone',
     'read_backbone',
     'read_seed',

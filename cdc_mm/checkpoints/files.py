@@ -34,8 +34,9 @@ def read_state_dict(filename: str) -> 'OrderedDict[str, torch.Tensor]':
         ValueError: If the file is damaged, holds more than plain data, or holds no weights.
     """
     checkpoint = _load(filename)
-    state = checkpoint.get('state_dict', checkpoint)
-    state = state if isinstance(state, dict) else {}
+    # Where files keep the weights: most, DINO, DeiT and others; or they hold nothing else.
+    held = [checkpoint.get(key) for key in ('state_dict', 'teacher', 'model')]
+    state = next((weights for weights in held if isinstance(weights, dict)), checkpoint)
     # Parallel and test-time-augmentation wrappers name their model `module`.
     state = OrderedDict(
         (name.removeprefix('module.'), value)
@@ -116,6 +117,8 @@ def check_checkpoint(model: nn.Module, filename: str, purpose: str) -> None:
     state = read_state_dict(filename)
     model = unwrap_model(model)
     own = model.state_dict()
+    if hasattr(model, 'rename_weights'):
+        model.rename_weights(state)
     training_only = tuple(getattr(model, 'training_only', ()))
     wanted = [k for k in own if purpose == 'resume' or not k.startswith(training_only)]
     missing = [k for k in wanted if k not in state]

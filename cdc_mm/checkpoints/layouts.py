@@ -1,22 +1,68 @@
+import re
 from collections import OrderedDict
+from typing import Dict, Tuple
 
 import torch
 from torch import nn
 
 from .files import read_state_dict
 
+State = Dict[str, torch.Tensor]
+
 # Where published files keep the encoder, after "module." is gone: MoCo v2, MoCo v3, this project
-# and mmpretrain, torchvision.
-_PREFIXES = ('encoder_q.', 'base_encoder.', 'backbone.', '')
-# Heads that share the prefix with the backbone: classifier or MLP of MoCo and torchvision.
-_HEADS = ('fc.', 'head.', 'neck.')
+# (self-labelled, now, and before), mmpretrain and DINO, OpenCLIP, torchvision and timm.
+_PREFIXES = (
+    'encoder_q.',
+    'base_encoder.',
+    'clusterer.encoder.backbone.',
+    'encoder.backbone.',
+    'backbone.',
+    'visual.',
+    '',
+)
+_MOMENTUM_PREFIXES = (
+    'momentum_encoder.encoder.backbone.',
+    'momentum_encoder.backbone.',
+    'clusterer.momentum_encoder.encoder.backbone.',
+)
+# The first layer of ResNets, of timm's and DINO's ViTs, of OpenCLIP's, of mmpretrain's.
+_FIRST_LAYERS = ('conv1.weight', 'patch_embed.proj.weight', 'patch_embed.projection.weight')
+# Heads that share the prefix with the backbone: classifier or MLP of MoCo, torchvision, timm.
+_HEADS = ('fc.', 'head.', 'neck.', 'head_dist.')
+# OpenCLIP's ViT in timm's names.
+_OPEN_CLIP = (
+    (r'^class_embedding$', 'cls_token'),
+    (r'^positional_embedding$', 'pos_embed'),
+    (r'^conv1\.', 'patch_embed.proj.'),
+    (r'^ln_pre\.', 'norm_pre.'),
+    (r'^ln_post\.', 'norm.'),
+    (r'^transformer\.resblocks\.', 'blocks.'),
+    (r'\.ln_(\d)\.', r'.norm\1.'),
+    (r'\.attn\.in_proj_', '.attn.qkv.'),
+    (r'\.attn\.out_proj\.', '.attn.proj.'),
+    (r'\.mlp\.c_fc\.', '.mlp.fc1.'),
+    (r'\.mlp\.c_proj\.', '.mlp.fc2.'),
+)
+# timm's and DINO's ViT in mmpretrain's names.
+_MMPRETRAIN_VIT = (
+    (r'^patch_embed\.proj\.', 'patch_embed.projection.'),
+    (r'^norm_pre\.', 'pre_norm.'),
+    (r'^norm\.', 'ln1.'),
+    (r'^blocks\.', 'layers.'),
+    (r'\.norm(\d)\.', r'.ln\1.'),
+    (r'\.ls1\.gamma$', '.attn.gamma1.weight'),
+    (r'\.ls2\.gamma$', '.ffn.gamma2.weight'),
+    (r'\.mlp\.fc1\.', '.ffn.layers.0.0.'),
+    (r'\.mlp\.fc2\.', '.ffn.layers.1.'),
+)
 
 
 def read_backbone(filename: str, momentum: bool = False) -> 'OrderedDict[str, torch.Tensor]':
     """Read the weights of the backbone from a pretraining checkpoint, whatever its layout.
 
-    Known are checkpoints of this project and of mmpretrain (``backbone.``), the released files of
-    MoCo v2 (``module.encoder_q.``) and MoCo v3 (``module.base_encoder.``), and torchvision's.
+    Known are checkpoints of this project and of mmpretrain, the released files of MoCo v2
+    (``module.encoder_q.``), MoCo v3 (``module.base_encoder.``), DINO, DINOv2, the visual tower of
+    OpenCLIP (``visual.``), torchvision's and timm's.
 
     Args:
         filename (str): A local file.
@@ -25,7 +71,8 @@ def read_backbone(filename: str, momentum: bool = False) -> 'OrderedDict[str, to
 
     Returns:
         OrderedDict: Weights by their names within the backbone (``conv1.weight``,
-        ``layer1.0.conv1.weight``, ...), without classifier, neck or MLP.
+        ``layer1.0.conv1.weight``, ...), without classifier, neck or MLP. Those of a ViT have timm's
+        names; :func:`fit_backbone` turns them into mmpretrain's.
 
     Raises:
         FileNotFoundError: If there is no such file.
@@ -35,11 +82,11 @@ def read_backbone(filename: str, momentum: bool = False) -> 'OrderedDict[str, to
 
 
 def pick_backbone(
-    state: 'OrderedDict[str, torch.Tensor]', filename: str, momentum: bool = False
+    state: State, filename: str, momentum: bool = False
 ) -> 'OrderedDict[str, torch.Tensor]':
     """As :func:`read_backbone`, of weights that have been read."""
     state = {name.removeprefix('module.'): value for name, value in state.items()}
-    prefixes = ('momentum_encoder.backbone.',) if momentum else _PREFIXES
+    prefixes = _MOMENTUM_PREFIXES if momentum else _PREFIXES
     for prefix in prefixes:
         found = OrderedDict(
             (name.removeprefix(prefix), value)
@@ -48,13 +95,55 @@ def pick_backbone(
         )
         weights = OrderedDict((k, v) for k, v in found.items() if not k.startswith(_HEADS))
         # Without a prefix anything would match, so the first layer's name decides.
-        if weights and (prefix or 'conv1.weight' in weights):
-            return weights
+        if weights and (prefix or any(name in weights for name in _FIRST_LAYERS)):
+            return from_open_clip(weights)
     raise ValueError(
         f'{filename} holds no backbone: none of its {len(state)} weights is named '
         + ' or '.join(f'{prefix}conv1.weight' for prefix in prefixes)
         + f' (the first is {next(iter(state), "missing")}).'
     )
+
+
+def from_open_clip(weights: State) -> 'OrderedDict[str, torch.Tensor]':
+    """Give the ViT of OpenCLIP timm's names; other weights stay as they are."""
+    if 'class_embedding' not in weights:
+        return OrderedDict(weights)
+    renamed = _rename(weights, _OPEN_CLIP)
+    renamed.pop('proj', None)  # into the space of texts
+    # Without the dimension of the batch there.
+    renamed['cls_token'] = renamed['cls_token'].reshape(1, 1, -1)
+    renamed['pos_embed'] = renamed['pos_embed'].unsqueeze(0)
+    return renamed
+
+
+def fit_backbone(weights: State, backbone: nn.Module) -> 'OrderedDict[str, torch.Tensor]':
+    """Give the weights the names that the backbone has for them, where it is mmpretrain's ViT.
+
+    Args:
+        weights (dict): As of :func:`read_backbone`.
+        backbone (nn.Module): What will be filled.
+
+    Returns:
+        OrderedDict: The weights.
+    """
+    weights = OrderedDict(weights)
+    weights.pop('mask_token', None)  # DINOv2's, of its training only
+    if 'patch_embed.proj.weight' in weights and hasattr(
+        getattr(backbone, 'patch_embed', None), 'projection'
+    ):
+        return _rename(weights, _MMPRETRAIN_VIT)
+    return weights
+
+
+def _rename(
+    weights: State, patterns: Tuple[Tuple[str, str], ...]
+) -> 'OrderedDict[str, torch.Tensor]':
+    renamed = OrderedDict()
+    for name, value in weights.items():
+        for old, new in patterns:
+            name = re.sub(old, new, name)
+        renamed[name] = value
+    return renamed
 
 
 def check_backbone(

@@ -4,15 +4,8 @@ from typing import List, Optional
 import mmengine
 
 from cdc_mm.atomic import dump_atomically, write_atomically
-from cdc_mm.evaluation.functional import summarize_runs
+from cdc_mm.evaluation.functional import short_name, shown_metrics, summarize_runs
 from cdc_mm.tables import markdown_table, mean_std, plus_minus
-
-_MEASURED_WITH_LABELS = ('acc', 'nmi', 'ari', 'many_to_one_acc')
-
-
-def metrics_in_words(metrics: dict) -> str:
-    """The metrics that a table would show, on one line."""
-    return ', '.join(f'{_short(name)} {metrics[name]:.1f}' for name in _columns([metrics]))
 
 
 def collect_results(chains: List[list]) -> List[dict]:
@@ -85,7 +78,7 @@ def results_table(stages: List[dict]) -> str:
     Returns:
         str: A table and notes.
     """
-    columns = _columns([stage['metrics'] for stage in stages])
+    columns = shown_metrics([stage['metrics'] for stage in stages])
     rows = []
     for stage in stages:
         metrics, paper = stage['metrics'], stage['paper']
@@ -97,32 +90,17 @@ def results_table(stages: List[dict]) -> str:
             figures = [paper.get(column.rpartition('/')[2]) for column in columns]
             cells = [plus_minus(*figure) if figure else '' for figure in figures]
             rows.append([f"the paper's: {paper['source']}", paper.get('runs', ''), *cells])
-    lines = [markdown_table(['', 'seeds', *map(_short, columns)], rows)]
+    lines = [markdown_table(['', 'seeds', *map(short_name, columns)], rows)]
     lines += ['', 'Mean +- sample standard deviation (n - 1) over seeds, last checkpoint.']
     for stage in stages:
-        first = _columns([stage['metrics']])[0]
+        first = shown_metrics([stage['metrics']])[0]
         values = stage['metrics'][first]['values']
         count = stage['metrics'].get('clustering/num_samples')
         lines += [
             '',
-            f'{stage["stage"]}: {_short(first)} by seed '
+            f'{stage["stage"]}: {short_name(first)} by seed '
             + ', '.join(f'{s}: {v:.1f}' for s, v in zip(stage['seeds'], values, strict=True))
             + (f'; {count["values"][0]} test images' if count else '')
             + '.',
         ]
     return '\n'.join(lines) + '\n'
-
-
-def _columns(metrics: List[dict]) -> List[str]:
-    """What a table shows of each stage: agreement with the labels, or without any everything."""
-    columns = {}
-    for names in metrics:
-        with_labels = [n for n in names if n.rpartition('/')[2] in _MEASURED_WITH_LABELS]
-        shown = with_labels or [n for n in names if not n.endswith(('num_samples', '_sizes'))]
-        columns.update(dict.fromkeys(shown))
-    return list(columns)
-
-
-def _short(name: str) -> str:
-    name = name.rpartition('/')[2]
-    return name.upper() if len(name) == 3 else name

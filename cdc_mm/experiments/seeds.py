@@ -22,8 +22,7 @@ from mmpretrain.registry import DATASETS, MODELS
 from cdc_mm.atomic import dump_atomically, write_atomically
 from cdc_mm.engine import build_runner, prepare_training, set_dataloader_defaults
 from cdc_mm.errors import clear_errors
-
-from .results import metrics_in_words
+from cdc_mm.evaluation.functional import metrics_in_words
 
 _CHILD = 'import sys; from cdc_mm.experiments import train_and_test; train_and_test(*sys.argv[1:])'
 _STATUS_SECONDS = 30

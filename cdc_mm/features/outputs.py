@@ -7,6 +7,7 @@ from mmpretrain.structures import DataSample
 from torch import Tensor, nn
 
 from cdc_mm.datasets.transforms import is_blank
+from cdc_mm.models import BaseClusterer
 from cdc_mm.models.encoders import pool_features
 
 
@@ -51,8 +52,8 @@ def known_outputs(model: nn.Module) -> Tuple[str, ...]:
         ``z``, ``zc`` and ``zn`` of CDC, and ``scores``, those of its clusters; of other models with
         a neck ``z``: what the neck gives, of unit norm.
     """
-    if hasattr(model, 'extract_z'):
-        return ('backbone', 'z', 'zc', 'zn', 'scores')
+    if isinstance(model, BaseClusterer):
+        return ('backbone', *model.embeddings, 'scores')
     return ('backbone', 'z') if getattr(model, 'neck', None) is not None else ('backbone',)
 
 
@@ -82,17 +83,15 @@ def model_rows(model: nn.Module, images: Tensor, output: str) -> Tensor:
     Raises:
         ValueError: If the backbone's output cannot be pooled to rows.
     """
+    if isinstance(model, BaseClusterer):
+        rows = model.encode(images)
+        if output == 'backbone':
+            return rows
+        return model.scores(rows) if output == 'scores' else model.embed(rows)[output]
     features = model.backbone(images)
     if output == 'backbone':
         return pool_features(features, getattr(model.backbone, 'num_extra_tokens', 0))
-    if not hasattr(model, 'extract_z'):
-        return F.normalize(model.neck(features)[0], dim=1)
-    z = model.extract_z(features)
-    k = model.head.num_clusters
-    if output == 'scores':
-        return z[:, :k]
-    z = model.head.normalize(z)
-    return {'z': z, 'zc': z[:, :k], 'zn': z[:, k:]}[output]
+    return F.normalize(model.neck(features)[0], dim=1)
 
 
 @contextmanager

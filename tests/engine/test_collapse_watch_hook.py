@@ -60,8 +60,16 @@ SIGNS = [
     ('one cluster holds 75 %', 'model.head.alpha', dict(sizes=(90, 10, 10, 10))),
     ('2 of 4 clusters hold no image', 'num_clusters', dict(sizes=(60, 60, 0, 0))),
     ('prefer no cluster', 'epsilon', dict(outputs=healthy(assign_entropy=0.99))),
-    ('alpha ln K = 6.93', 'model.head.t ', dict(outputs=healthy(loss_cluster=5 * math.log(K)))),
-    ('zn is nearly the same', 'momentum', dict(outputs=healthy(zn_std=0.1))),
+    (
+        'loss_cluster is 6.93, that of a uniform',
+        'model.head.t ',
+        dict(outputs=healthy(loss_cluster=5 * math.log(K))),
+    ),
+    (
+        'nearly the same for all images (zn_std 0.100)',
+        'model.momentum',
+        dict(outputs=healthy(zn_std=0.1)),
+    ),
 ]
 
 
@@ -119,7 +127,7 @@ def test_a_constant_network_shows_every_sign_but_nan(tmp_path):
         _, outputs = model.parse_losses(losses)
         hook.after_train_iter(runner, i, outputs=outputs)
     text = ' '.join(runner.warnings)
-    for sign in ('prefer no cluster', 'alpha ln K', 'zn is nearly the same'):
+    for sign in ('prefer no cluster', 'that of a uniform prediction', 'nearly the same'):
         assert sign in text
     # Too few images so far to miss any cluster.
     assert 'hold' not in text
@@ -147,7 +155,7 @@ def test_stop_names_the_checkpoint_from_before(tmp_path):
         runner.iter += 1
         save(f'bad{i}')
     (tmp_path / 'good.pth').unlink()  # what max_keep_ckpts does
-    with pytest.raises(RunError, match=r'has collapsed: zn is .*healthy\.pth is the last'):
+    with pytest.raises(RunError, match=r'the features are .*healthy\.pth is the last'):
         hook.after_train_iter(runner, 11, outputs=bad)
     assert (tmp_path / 'healthy.pth').read_text() == 'good'
 

@@ -3,7 +3,6 @@ import math
 import pytest
 import torch
 from mmpretrain.registry import MODELS
-from mmpretrain.structures import DataSample
 
 K, C, B = 4, 6, 12
 
@@ -25,20 +24,10 @@ def test_normalises_half_precision_in_float32():
     assert build().normalize(torch.randn(B, K + C).double()).dtype == torch.float64
 
 
-def test_predict_is_softmax_of_normalised_zc_over_t():
+def test_scores_are_normalised_zc_over_t():
     z, head = torch.randn(B, K + C), build(t=0.3)
-    samples = [DataSample(metainfo=dict(sample_idx=i)) for i in range(B)]
-    out = head.predict(z, samples)
     zc = z[:, :K] / z[:, :K].norm(dim=1, keepdim=True)
-    expected = (zc / 0.3).exp() / (zc / 0.3).exp().sum(1, keepdim=True)
-    for i, sample in enumerate(out):
-        assert sample.sample_idx == i
-        torch.testing.assert_close(sample.pred_score, expected[i])
-        assert sample.pred_label.tolist() == [int(expected[i].argmax())]
-
-
-def test_predict_makes_samples_when_there_are_none():
-    assert len(build().predict(torch.randn(3, K + C))) == 3
+    torch.testing.assert_close(head.scores(z), zc / 0.3)
 
 
 def test_loss_is_the_mean_over_directions_and_reports_assignments():

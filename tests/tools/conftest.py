@@ -30,7 +30,7 @@ def call(monkeypatch):
 
 @pytest.fixture(scope='session')
 def trained(tmp_path_factory):
-    """Two epochs of training: the work dir and the output of the tool."""
+    """Two epochs of training: the work dir and what the tool printed."""
     work_dir = tmp_path_factory.mktemp('train')
     done = run_tool(
         'tools/train.py', CONFIG, '--work-dir', work_dir, '--cfg-options', *SMALL,

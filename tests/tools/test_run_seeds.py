@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from helpers import CONFIG, ROOT, SMALL
+from helpers import CONFIG, ROOT, SMALL, log_of
 from mmengine.config import Config
 from mmengine.hooks import Hook
 
@@ -118,7 +118,9 @@ def test_each_run_is_a_process_of_its_own(call, tmp_path, capsys):
     options = (*OPTIONS, 'train_cfg.max_epochs=1')
     call('run_seeds', CONFIG, '--work-dir', tmp_path, '--seeds', 1, options=options)
     assert '360 test images' in (tmp_path / 'cdc_digits' / 'results.md').read_text()
-    assert 'Epoch(test)' in (tmp_path / 'cdc_digits/seed0/console.log').read_text()
+    run = tmp_path / 'cdc_digits/seed0'
+    assert 'Epoch(test)' in log_of(run)
+    assert 'test: ACC' in (run / 'console.log').read_text()
 
     with pytest.raises(SystemExit, match='1 runs failed: bad/cdc_digits/seed0'):
         call('run_seeds', CONFIG, '--work-dir', tmp_path / 'bad', '--seeds', 1,

@@ -1,32 +1,66 @@
 """The tools as a user types them. Those that fail early run in this process to save time."""
 
+import csv
 import json
 import pickle
+import re
 
 import cv2
 import generated
 import pytest
 import torch
-from helpers import CONFIG, ROOT, SMALL, free_port, run_tool
+from helpers import CONFIG, ROOT, SMALL, free_port, log_of, run_tool
 
 
 def test_training_logs_and_writes(trained):
-    work_dir, output = trained
+    work_dir, _ = trained
+    log = log_of(work_dir)
     for part in (
-        'eta:', 'loss_infonce:', 'loss_cluster:', 'assign_entropy:', 'largest_share:',
-        'clustering/acc:', 'Contact sheet:',
+        'System environment:', 'Config:\n', 'eta:', 'loss_infonce:', 'loss_cluster:',
+        'assign_entropy:', 'largest_share:', 'clustering/acc:', 'Contact sheet:',
     ):  # fmt: skip
-        assert part in output
+        assert part in log
     assert (work_dir / 'epoch_2.pth').is_file() and (work_dir / 'contact_sheet.png').is_file()
     assert torch.load(work_dir / 'epoch_2.pth', weights_only=True)['meta']['epoch'] == 2
     scalars = next(work_dir.glob('*/vis_data/scalars.json')).read_text()
     assert '"assign_entropy"' in scalars and '"largest_share"' in scalars
 
 
+def test_the_console_has_what_a_person_reads(trained):
+    work_dir, output = trained
+    lines = [line[10:] for line in output.splitlines()]  # without the time of day
+    assert lines[0].startswith(f'log: {work_dir}/')
+    assert lines[1] == f'Contact sheet: {work_dir}/contact_sheet.png'
+    for epoch, line in enumerate(lines[2:4], 1):
+        assert re.fullmatch(rf'epoch {epoch}: ACC .*, NMI .*, ARI .* \(360 images\)', line)
+    assert re.fullmatch(r'trained to epoch 2 in 0:0\d:\d\d', lines[4])
+    assert lines[5:] == [f'checkpoint: {work_dir}/epoch_2.pth']
+
+
+def test_an_error_is_all_that_the_console_shows(call, tmp_path, capfd):
+    with pytest.raises(SystemExit, match=r'Lower train_dataloader\.batch_size') as stopped:
+        call('train', CONFIG, '--work-dir', tmp_path,
+             options=['train_dataloader.batch_size=2000'])  # fmt: skip
+    assert len(str(stopped.value).splitlines()) == 2
+    assert capfd.readouterr() == ('', '')
+
+
+def test_verbose_shows_everything(call, tmp_path, capfd, monkeypatch):
+    monkeypatch.setenv('CDC_MM_VERBOSE', '1')
+    call('train', CONFIG, '--work-dir', tmp_path,
+         options=(*SMALL, 'train_cfg.max_epochs=1'))  # fmt: skip
+    text = capfd.readouterr().out
+    for part in ('System environment:', 'Config:\n', 'eta:', 'Exp name:', 'clustering/acc:'):
+        assert part in text
+    assert 'trained to epoch' not in text
+
+
 def test_resume_continues(trained, tmp_path, call, capsys):
     work_dir, _ = trained
     call('train', CONFIG, '--work-dir', tmp_path, '--resume', work_dir / 'epoch_1.pth',
          '--no-validate', options=(*SMALL, 'train_cfg.max_epochs=3'))  # fmt: skip
+    text = capsys.readouterr().out
+    assert 'goes on after epoch 1\n' in text and 'warning' not in text
     assert (tmp_path / 'epoch_2.pth').is_file() and (tmp_path / 'epoch_3.pth').is_file()
     assert not (tmp_path / 'epoch_1.pth').exists()
     state = torch.load(tmp_path / 'epoch_3.pth', weights_only=True)
@@ -57,7 +91,33 @@ def test_test_gives_the_metrics_of_validation(trained, tmp_path, call):
     validated = [json.loads(line) for line in scalars]
     acc = [line['clustering/acc'] for line in validated if 'clustering/acc' in line][-1]
     assert metrics['clustering/acc'] == pytest.approx(acc)
-    assert cv2.imread(str(tmp_path / 'contact_sheet.png')).shape[0] > 60
+    sheet = tmp_path / 'test' / 'epoch_2' / 'contact_sheet.png'
+    assert cv2.imread(str(sheet)).shape[0] > 60
+
+
+def test_an_evaluation_leaves_the_folder_of_the_training_as_it_is(trained, call, capsys):
+    work_dir, _ = trained
+    before = {path: path.stat().st_mtime_ns for path in work_dir.iterdir()}
+    call('test', CONFIG, work_dir / 'epoch_2.pth', '--work-dir', work_dir, options=SMALL)
+    own = work_dir / 'test' / 'epoch_2'
+    assert f'Contact sheet: {own}/contact_sheet.png' in capsys.readouterr().out
+    before.pop(work_dir / 'test', None)
+    assert before == {
+        path: path.stat().st_mtime_ns for path in work_dir.iterdir() if path.name != 'test'
+    }
+
+
+def test_the_file_of_out_is_checked_before_the_evaluation(trained, tmp_path, call):
+    work_dir, _ = trained
+    (tmp_path / 'file').touch()
+    with pytest.raises(SystemExit, match=r'--out .*/file/x\.csv cannot be written to: '):
+        call('test', CONFIG, work_dir / 'epoch_2.pth', '--work-dir', tmp_path,
+             '--out', tmp_path / 'file' / 'x.csv', options=SMALL)  # fmt: skip
+    assert not (tmp_path / 'test').exists()
+    out = tmp_path / 'made' / 'for' / 'it' / 'metrics.json'
+    call('test', CONFIG, work_dir / 'epoch_2.pth', '--work-dir', tmp_path, '--out', out,
+         '--out-item', 'metrics', options=SMALL)  # fmt: skip
+    assert out.is_file()
 
 
 def test_test_writes_predictions_and_pictures(trained, tmp_path, call):
@@ -67,7 +127,8 @@ def test_test_writes_predictions_and_pictures(trained, tmp_path, call):
          '--show-dir', tmp_path / 'show', '--interval', 100, options=SMALL)  # fmt: skip
     predictions = pickle.loads(out.read_bytes())
     assert len(predictions) == 360 and predictions[0]['pred_score'].shape == (10,)
-    assert list((tmp_path / 'show').rglob('*.png'))
+    pictures = sorted(path.name for path in (tmp_path / 'show').iterdir())
+    assert pictures == ['000000.png', '000100.png', '000200.png', '000300.png']
 
 
 def test_test_writes_the_cluster_of_each_image(trained, tmp_path, call):
@@ -95,7 +156,8 @@ def test_two_processes_without_a_gpu(tmp_path):
     env = dict(PORT=str(free_port()))
     done = run_tool('tools/dist_train.sh', CONFIG, 2, '--work-dir', tmp_path / 'train',
                     '--cfg-options', *options, env=env)  # fmt: skip
-    assert 'Distributed training: True' in done.stdout + done.stderr
+    assert 'Distributed training: True' in log_of(tmp_path / 'train')
+    assert done.stdout.count('epoch 1: ACC') == 1  # one process of them speaks
     checkpoint = tmp_path / 'train' / 'epoch_1.pth'
     assert torch.load(checkpoint, weights_only=True)['meta']['iter'] == 11
     results = {}
@@ -131,6 +193,7 @@ def test_quickstart_ends_with_the_table_and_the_next_command(tmp_path):
                     *SMALL, 'train_cfg.max_epochs=1')  # fmt: skip
     result = json.loads((tmp_path / 'quickstart.json').read_text())
     table = done.stdout[done.stdout.index('Held-out digits: 360 images') :]
+    assert len(done.stdout.splitlines()) < 35 and done.stderr == ''
     rows = ('k-means on pixels', 'CDC', "k-means on CDC's features")
     for name in rows:
         row = result[name]
@@ -201,6 +264,37 @@ def test_a_folder_without_labels_trains_and_tests(call, tmp_path, capsys):
     text = capsys.readouterr()
     assert 'No labels for 8 of 8 images' in text.out + text.err
     assert (tmp_path / 'work' / 'contact_sheet.png').is_file()
+
+
+def test_new_images_are_clustered_by_the_configs_pipeline(call, tmp_path, capsys):
+    root = generated.image_folder(tmp_path / 'data')
+    new = tmp_path / 'new'
+    generated.image_folder(new, size=32)
+    options = [
+        'model.backbone.stem_channels=4', 'model.backbone.base_channels=4',
+        'model.neck.in_channels=32', 'train_dataloader.batch_size=4', 'model.queue_size=8',
+        'train_dataloader.num_workers=0', 'val_dataloader.num_workers=0',
+        'test_dataloader.num_workers=0', 'train_cfg.max_epochs=1',
+        *[f'{field}.dataset.data_root={root}'
+          for field in ('train_dataloader', 'val_dataloader', 'test_dataloader')],
+    ]  # fmt: skip
+    call('train', FOLDER, '--work-dir', tmp_path / 'work', '--no-validate', options=options)
+    checkpoint = tmp_path / 'work' / 'epoch_1.pth'
+    out = tmp_path / 'clusters.csv'
+    call('test', FOLDER, checkpoint, '--work-dir', tmp_path / 'work', '--data', new, '--out', out,
+         options=options)  # fmt: skip
+    with out.open() as file:
+        images = [row['image'] for row in csv.DictReader(file)]
+    assert sorted(images) == sorted(map(str, new.rglob('*.jpg')))
+    assert (tmp_path / 'work' / 'test' / 'epoch_1_new' / 'contact_sheet.png').is_file()
+    with pytest.raises(SystemExit, match='none does not exist'):
+        call('test', FOLDER, checkpoint, '--data', tmp_path / 'none', options=options)
+
+
+def test_new_images_need_a_pipeline_that_reads_files(trained, tmp_path, call):
+    work_dir, _ = trained
+    with pytest.raises(SystemExit, match="the config's test images are no files"):
+        call('test', CONFIG, work_dir / 'epoch_2.pth', '--data', tmp_path, options=SMALL)
 
 
 def test_testing_refuses_a_checkpoint_of_another_architecture(trained, tmp_path, call):

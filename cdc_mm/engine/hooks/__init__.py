@@ -5,7 +5,10 @@ from .exact_resume_hook import ExactResumeHook
 from .faulty_images_hook import FaultyImagesHook
 from .frozen_backbone_check_hook import FrozenBackboneCheckHook
 from .knn_hook import KNNHook
+from .picture_hook import PictureHook
+from .prepare_clusterer_hook import PrepareClustererHook
 from .pretrained_backbone_hook import PretrainedBackboneHook
+from .progress_hook import ProgressHook
 from .safe_checkpoint_hook import SafeCheckpointHook
 from .self_label_hook import SelfLabelHook
 
@@ -17,7 +20,10 @@ __all__ = [
     'FaultyImagesHook',
     'FrozenBackboneCheckHook',
     'KNNHook',
+    'PictureHook',
+    'PrepareClustererHook',
     'PretrainedBackboneHook',
+    'ProgressHook',
     'SafeCheckpointHook',
     'SelfLabelHook',
 ]

@@ -10,23 +10,21 @@ from mmengine.hooks import Hook
 from mmpretrain.registry import HOOKS
 
 from cdc_mm.errors import RunError
+from cdc_mm.models import BaseClusterer
 from cdc_mm.wrappers import unwrap_model
 
 HEALTHY = 'healthy.pth'
-# What to try, by sign; names as in a config.
+# What to try, by sign, where the model names nothing better; names as in a config.
 _REMEDIES = dict(
     not_finite=(
         'lower optim_wrapper.optimizer.lr, set optim_wrapper.clip_grad=dict(max_norm=1.0), or '
         'train without --amp'
     ),
-    largest_share='lower optim_wrapper.optimizer.lr or model.head.alpha',
-    dead_clusters=(
-        'lower model.head.assigner.epsilon, or model.head.num_clusters if the data have fewer '
-        'kinds of images'
-    ),
-    assign_entropy='lower model.head.assigner.epsilon or optim_wrapper.optimizer.lr',
-    loss_at_ln_k='lower model.head.t or optim_wrapper.optimizer.lr',
-    zn_std='lower optim_wrapper.optimizer.lr or model.head.tau, or raise model.momentum',
+    largest_share='lower optim_wrapper.optimizer.lr',
+    dead_clusters='lower the number of clusters, if the data have fewer kinds of images',
+    entropy='lower optim_wrapper.optimizer.lr',
+    uniform='lower optim_wrapper.optimizer.lr',
+    spread='lower optim_wrapper.optimizer.lr',
 )
 
 
@@ -36,9 +34,10 @@ class CollapseWatchHook(Hook):
 
     Signs: loss or weights that are NaN or infinite (a gradient that is reaches the weights); one
     cluster that holds more than half of what the others could have; more than a quarter of the
-    clusters without an image; assignments without preference (entropy above 0.98); a cluster loss
-    at ln K (within 1 %), that of a uniform prediction; zn without spread (standard deviation below
-    0.2). The first is told at once, the others when they last: every training begins with some.
+    clusters without an image; assignments without preference (entropy above 0.98); a loss at its
+    value for a uniform prediction (within 1 %); features without spread (below 0.2). The first is
+    told at once, the others when they last: every training begins with some. All but the first
+    come from the clusterer's :meth:`~cdc_mm.models.BaseClusterer.diagnostics`.
 
     When a sign appears, the newest checkpoint is kept as ``healthy.pth`` in the work dir until it
     is gone again, however many are saved meanwhile.
@@ -84,8 +83,13 @@ class CollapseWatchHook(Hook):
     def _signs(self, runner, outputs: dict) -> Dict[str, str]:
         """What is wrong, as sentences."""
         model = unwrap_model(runner.model)
-        head = getattr(model, 'head', None)
-        names = [name for name in ('loss', 'loss_cluster', 'assign_entropy') if name in outputs]
+        seen = model.diagnostics() if isinstance(model, BaseClusterer) else {}
+        uniform = {k: v for k, v in seen.get('uniform', {}).items() if k in outputs}
+        names = dict.fromkeys(
+            name
+            for name in ('loss', *uniform, seen.get('entropy'), seen.get('spread'))
+            if name in outputs
+        )
         values = torch.stack([outputs[name].detach().float() for name in names])
         finite = _all_finite([p.detach() for p in model.parameters()]).to(values)
         # All ranks must judge alike.
@@ -96,33 +100,33 @@ class CollapseWatchHook(Hook):
         signs = {}
         if not (finite == 1 and all(map(math.isfinite, values.values()))):
             signs['not_finite'] = 'the loss or the weights are NaN or infinite'
-        if 'assign_entropy' not in values or not hasattr(head, 'cluster_sizes'):
-            return signs
+        signs.update(self._size_signs(seen.get('cluster_sizes')))
+        entropy = values.get(seen.get('entropy'))
+        if entropy is not None and entropy > 0.98:
+            signs['entropy'] = f'the assignments prefer no cluster (entropy {entropy:.3f} of 1)'
+        for name, value in uniform.items():
+            if abs(values[name] / value - 1) < 0.01:
+                signs['uniform'] = f'{name} is {value:.2f}, that of a uniform prediction'
+        spread = values.get(seen.get('spread'))
+        if spread is not None and spread < 0.2:
+            signs['spread'] = (
+                f'the features are nearly the same for all images ({seen["spread"]} {spread:.3f})'
+            )
+        return signs
 
-        k, ln_k = head.num_clusters, math.log(head.num_clusters)
-        *sizes, zn_std = torch.cat([head.cluster_sizes, outputs['zn_std'][None]]).tolist()
-        if sum(sizes) >= 20 * k:  # enough to expect an image in every cluster
-            head.cluster_sizes.zero_()
-            share, dead = max(sizes) / sum(sizes), sizes.count(0)
-            if share > (1 + 1 / k) / 2:
-                signs['largest_share'] = f'one cluster holds {100 * share:.0f} % of the images'
-            if dead > k / 4:
-                signs['dead_clusters'] = f'{dead} of {k} clusters hold no image'
-        else:  # as they were
-            signs.update({s: '' for s in ('largest_share', 'dead_clusters') if s in self._since})
-        if values['assign_entropy'] > 0.98:
-            signs['assign_entropy'] = (
-                f'the assignments prefer no cluster (entropy {values["assign_entropy"]:.3f} of 1)'
-            )
-        alpha = head.loss_module.alpha
-        if alpha and abs(values['loss_cluster'] / alpha / ln_k - 1) < 0.01:
-            signs['loss_at_ln_k'] = (
-                f'the cluster loss is alpha ln K = {alpha * ln_k:.2f}, that of a uniform prediction'
-            )
-        if zn_std < 0.2:
-            signs['zn_std'] = (
-                f'zn is nearly the same for all images (standard deviation {zn_std:.3f})'
-            )
+    def _size_signs(self, sizes: Optional[torch.Tensor]) -> Dict[str, str]:
+        """What is wrong with the sizes of the clusters."""
+        if sizes is None:
+            return {}
+        k, counts = len(sizes), sizes.tolist()
+        if sum(counts) < 20 * k:  # too few to expect an image in every cluster: as they were
+            return {s: '' for s in ('largest_share', 'dead_clusters') if s in self._since}
+        sizes.zero_()
+        signs, share, dead = {}, max(counts) / sum(counts), counts.count(0)
+        if share > (1 + 1 / k) / 2:
+            signs['largest_share'] = f'one cluster holds {100 * share:.0f} % of the images'
+        if dead > k / 4:
+            signs['dead_clusters'] = f'{dead} of {k} clusters hold no image'
         return signs
 
     def _judge(self, runner, signs: Dict[str, str]) -> None:
@@ -145,8 +149,10 @@ class CollapseWatchHook(Hook):
             return
         self._told.update(lasting)
         healthy = Path(runner.work_dir) / HEALTHY
+        model = unwrap_model(runner.model)
+        remedies = {**_REMEDIES, **getattr(model, 'remedies', {})}
         text = 'The training has collapsed: ' + '; '.join(
-            f'{signs[sign]} since iteration {self._since[sign] + 1}: {_REMEDIES[sign]}'
+            f'{signs[sign]} since iteration {self._since[sign] + 1}: {remedies[sign]}'
             for sign in lasting
         )
         text += (

@@ -2,7 +2,7 @@ from mmengine.hooks import Hook
 from mmengine.runner import BaseLoop
 from mmpretrain.registry import HOOKS
 
-from cdc_mm.checkpoints import check_backbone, pick_backbone, read_backbone
+from cdc_mm.checkpoints import check_backbone, fit_backbone, pick_backbone, read_backbone
 from cdc_mm.wrappers import unwrap_model
 
 
@@ -14,14 +14,7 @@ class PretrainedBackboneHook(Hook):
     names, load nothing from a foreign file and go on with random ones. Here the layouts of
     :func:`cdc_mm.apis.read_backbone` are understood, heads are left out, and a file that fills less
     than the whole backbone is refused. Resuming and testing are not touched.
-
-    Args:
-        momentum (bool): Whether to take the momentum encoder of this project's checkpoints.
-            Defaults to False.
     """
-
-    def __init__(self, momentum: bool = False) -> None:
-        self.momentum = momentum
 
     def check(self, runner) -> None:
         """Refuse a missing or unfit ``load_from`` before training starts.
@@ -39,7 +32,7 @@ class PretrainedBackboneHook(Hook):
                 '--cfg-options load_from=FILE'
             )
         if '://' not in filename:
-            weights = read_backbone(filename, self.momentum)
+            weights = fit_backbone(read_backbone(filename), _backbone(runner))
             check_backbone(_backbone(runner), weights, filename)
 
     def after_load_checkpoint(self, runner, checkpoint: dict) -> None:
@@ -49,9 +42,10 @@ class PretrainedBackboneHook(Hook):
             return
         filename = runner._load_from
         state = checkpoint.get('state_dict', checkpoint)
-        weights = pick_backbone(state, filename, self.momentum)
+        weights = fit_backbone(pick_backbone(state, filename), _backbone(runner))
         check_backbone(_backbone(runner), weights, filename)
         checkpoint.clear()
+        # A clusterer puts them where its encoder is.
         checkpoint['state_dict'] = {f'backbone.{k}': v for k, v in weights.items()}
         runner.logger.info(f'{filename} fills the whole backbone: {len(weights)} tensors.')
 

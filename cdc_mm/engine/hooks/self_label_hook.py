@@ -1,7 +1,8 @@
 from mmengine.hooks import Hook
+from mmengine.runner import BaseLoop
 from mmpretrain.registry import HOOKS
 
-from cdc_mm.models.utils import PseudoLabels
+from cdc_mm.models import SelfLabel
 from cdc_mm.wrappers import unwrap_model
 
 
@@ -9,10 +10,9 @@ from cdc_mm.wrappers import unwrap_model
 class SelfLabelHook(Hook):
     """Says when and how strongly the model labels itself (section 2.4 of the paper).
 
-    The model's head needs a :class:`SelfLabelLoss`, and its data a weak and a strong view after the
-    two contrastive ones (alone with ``finetune``). Either the term is added to a running CDC
-    training, from an epoch on and growing over a ramp, or it fine-tunes a finished checkpoint by
-    itself.
+    The model is a :class:`SelfLabel` around a clusterer, and its data have the views ``weak`` and
+    ``strong``. Either the term is added to a running training of the clusterer, from an epoch on
+    and growing over a ramp, or it fine-tunes a finished checkpoint by itself.
 
     After each epoch the share of confident images, the clusters without any, and the share of
     labels that changed go to the log and the visual backends (``selflabel/...``).
@@ -46,23 +46,26 @@ class SelfLabelHook(Hook):
         return self.weight * min(1.0, (epoch - self.start + 1) / (self.ramp + 1))
 
     def before_run(self, runner) -> None:
-        """Give the model its record of pseudo-labels, before a checkpoint is loaded into it."""
-        model = unwrap_model(runner.model)
-        if getattr(model.head, 'self_label', None) is None:
-            raise ValueError('SelfLabelHook needs model.head.self_label=dict(type="SelfLabelLoss")')
-        images = len(runner.train_dataloader.dataset)
-        device = next(model.parameters()).device
-        model.pseudo_labels = PseudoLabels(images, model.head.num_clusters).to(device)
-        model.contrastive = not self.finetune
+        """Say whether self-labelling is all there is.
+
+        Raises:
+            ValueError: If the model is no :class:`SelfLabel`.
+        """
+        if not isinstance(runner._train_loop, BaseLoop):
+            return
+        model = _model(runner)
+        model.finetune = self.finetune
+        if model.pseudo_labels is None:
+            model.prepare(len(runner.train_dataloader.dataset))
 
     def before_train_epoch(self, runner) -> None:
         """Set the weight of the epoch."""
-        unwrap_model(runner.model).self_label_weight = self.weight_at(runner.epoch)
+        _model(runner).weight = self.weight_at(runner.epoch)
 
     def after_train_epoch(self, runner) -> None:
         """Log what the pseudo-labels did."""
-        model = unwrap_model(runner.model)
-        if model.self_label_weight == 0:
+        model = _model(runner)
+        if model.weight == 0:
             return
         summary = model.pseudo_labels.finish_epoch()
         runner.visualizer.add_scalars(
@@ -72,11 +75,21 @@ class SelfLabelHook(Hook):
             'Self-labelling: '
             f'{100 * summary["confident_share"]:.1f} % of the images are confident, '
             f'{100 * summary["flips"]:.2f} % of the labels changed, '
-            f'{summary["dead_clusters"]} of {model.head.num_clusters} clusters have no confident '
+            f'{summary["dead_clusters"]} of {model.num_clusters} clusters have no confident '
             'image.'
         )
         if summary['dead_clusters']:
             runner.logger.warning(
                 'A cluster without confident images gets no labels, and the others will take its '
-                'images: lower model.head.self_label.threshold.'
+                'images: lower the threshold of the SelfLabelLoss.'
             )
+
+
+def _model(runner) -> SelfLabel:
+    model = unwrap_model(runner.model)
+    if not isinstance(model, SelfLabel):
+        raise ValueError(
+            f'SelfLabelHook drives a SelfLabel, and the model is a {type(model).__name__}'
+            ": wrap it, model=dict(type='SelfLabel', clusterer=<the model>)."
+        )
+    return model

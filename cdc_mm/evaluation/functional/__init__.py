@@ -14,7 +14,7 @@ from .kmeans import kmeans_clusters, unit_rows
 from .knn import knn_accuracy, knn_scores, vote_accuracy
 from .linear_svm import low_shot_rows, svm_scores
 from .similarity import alignment, category_similarity, pair_similarity, uniformity
-from .summary import summarize_runs
+from .summary import metrics_in_words, short_name, shown_metrics, summarize_runs
 
 __all__ = [
     'alignment',
@@ -29,8 +29,11 @@ __all__ = [
     'low_shot_rows',
     'many_to_one_accuracy',
     'match_clusters',
+    'metrics_in_words',
     'pair_similarity',
     'per_image_average_precision',
+    'short_name',
+    'shown_metrics',
     'size_metrics',
     'summarize_runs',
     'svm_scores',

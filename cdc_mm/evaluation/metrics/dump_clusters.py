@@ -1,7 +1,7 @@
 from typing import List, Optional, Sequence
 
 from mmengine.evaluator import BaseMetric
-from mmengine.logging import print_log
+from mmengine.logging import MMLogger
 from mmpretrain.registry import METRICS
 
 from cdc_mm.datasets.transforms import is_blank
@@ -56,5 +56,5 @@ class DumpClusters(BaseMetric):
             dict: Nothing.
         """
         write_csv(self.out_file_path, ('image', 'cluster', 'confidence'), results)
-        print_log(f'The cluster of each image: {self.out_file_path}', logger='current')
+        MMLogger.get_current_instance().info(f'The cluster of each image: {self.out_file_path}')
         return {}

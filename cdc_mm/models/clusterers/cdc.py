@@ -1,18 +1,21 @@
-from typing import Dict, List
+from typing import Dict, List, Optional
 
 import torch
 from mmengine.dist import get_world_size
+from mmengine.logging import MMLogger
 from mmengine.utils.dl_utils.parrots_wrapper import _BatchNorm
 from mmpretrain.registry import MODELS
 from torch import Tensor
 
 from ..layers import SplitBatchNorm2d
 from ..utils import gather_rows, shuffled_forward
-from .base_cdc import BaseCDC
+from .momentum_cdc import MomentumCDC
+
+_MOCO_QUEUE = 65536
 
 
 @MODELS.register_module()
-class CDC(BaseCDC):
+class CDC(MomentumCDC):
     """Contrastive representation disentanglement for clustering, in the MoCo v2 framework.
 
     A query encoder and its momentum encoder give z = [zc | zn] of two views. Keys are kept in a
@@ -22,17 +25,18 @@ class CDC(BaseCDC):
     <https://arxiv.org/abs/2306.05439>`_ (Algorithm 1, figure 1).
 
     Args:
-        backbone (dict): Config of the backbone; see :class:`BaseCDC` for a frozen one.
-        neck (dict): Config of the projection MLP. Its ``out_channels`` is filled in from the head
-            when not given.
+        backbone (dict, optional): Config of an encoder or of any backbone; None takes rows. See
+            :class:`MomentumCDC` for a frozen one.
+        neck (dict): Config of the projection MLP. Its ``in_channels`` and ``out_channels`` are
+            filled in from the encoder and the head when not given.
         head (dict): Config of the :class:`CDCHead`.
-        queue_size (int): Number of past keys kept as negatives, any size and independent of the
-            batch size. Defaults to 65536, MoCo's.
+        queue_size (int, optional): Number of past keys kept as negatives, any size and independent
+            of the batch size. Defaults to what the data allow: half the number of training images,
+            so that an image seldom meets its own past key, at most 65536, MoCo's.
         momentum (float): Share of the momentum encoder that a step keeps, in [0, 1]. Defaults to
             0.999, MoCo's.
         symmetric (bool): Whether each view serves as query and as key, the loss being the mean of
             both directions. Defaults to False, as in MoCo.
-        pretrained (str, optional): Checkpoint to load at ``init_weights``.
         data_preprocessor (dict, optional): Config of the preprocessor.
 
     Raises:
@@ -42,22 +46,43 @@ class CDC(BaseCDC):
 
     def __init__(
         self,
-        backbone: dict,
+        backbone: Optional[dict],
         neck: dict,
         head: dict,
-        queue_size: int = 65536,
+        queue_size: Optional[int] = None,
         momentum: float = 0.999,
         symmetric: bool = False,
         **kwargs,
     ) -> None:
-        if queue_size < 1:
+        if queue_size is not None and queue_size < 1:
             raise ValueError(f'queue_size must be at least 1, got {queue_size}')
         super().__init__(backbone, neck, head, momentum, **kwargs)
         self.symmetric = symmetric
         norms = [m for m in self.momentum_encoder.modules() if isinstance(m, _BatchNorm)]
         self._split_bn = any(isinstance(m, SplitBatchNorm2d) for m in norms)
         self._shuffles = bool(norms)
-        self.register_queue(self.head.normalize(torch.randn(queue_size, self.head.out_dim)))
+        self.queue_size = queue_size
+        if queue_size is not None:
+            self.queue.start(self.head.normalize(torch.randn(queue_size, self.head.out_dim)))
+
+    def prepare(self, num_images: int) -> None:
+        """Size the queue by the data if the config does not say, and tell if it is too long.
+
+        Args:
+            num_images (int): The images of the training data.
+        """
+        if self.queue_size is None:
+            # At least K rows, which top up the assigner.
+            size = max(min(num_images // 2, _MOCO_QUEUE), self.num_clusters)
+            # Of its own generator, so that every rank begins with the same rows.
+            rows = torch.randn(size, self.head.out_dim, generator=torch.Generator().manual_seed(0))
+            self.queue.start(self.head.normalize(rows).to(self.head.cluster_sizes.device))
+        elif self.queue_size > num_images:
+            MMLogger.get_current_instance().warning(
+                f'The queue of {self.queue_size} keys is longer than the {num_images} training '
+                'images: they meet their own past keys as negatives. Leave model.queue_size out, '
+                f'or set it to at most {max(num_images // 2, 1)}.'
+            )
 
     def encode_query(self, x: Tensor) -> Tensor:
         """[zc, zn] of the query encoder, shape (B, K + C), with gradient."""
@@ -78,21 +103,25 @@ class CDC(BaseCDC):
         """Losses of two views and one step of momentum encoder and queue.
 
         Args:
-            views (list): Two views, shape (B, 3, H, W) each, B the same on every rank.
+            views (list): Two views as :meth:`shared` gives them, B the same on every rank.
 
         Returns:
             dict: See :meth:`CDCHead.loss`.
-        """
-        self.update_momentum_encoder()
-        # Backward needs the negatives as they are now, and enqueueing changes them.
-        negatives = self.queue.clone()
-        num_clusters = self.head.num_clusters
-        past = self.newest(self.head.assigner.num_past(len(views[0]), num_clusters))
 
-        inputs = self.shared_features(views)
+        Raises:
+            ValueError: If there is no queue yet.
+        """
+        if not len(self.queue):
+            raise ValueError('queue_size is not set: call prepare(num_images) before training')
+        self.momentum_encoder.update(self, self.momentum)
+        # Backward needs the negatives as they are now, and enqueueing changes them.
+        negatives = self.queue.rows.clone()
+        num_clusters = self.num_clusters
+        past = self.queue.newest(self.head.assigner.num_past(len(views[0]), num_clusters))
+
         directions = [(0, 1), (1, 0)] if self.symmetric else [(0, 1)]
-        pairs = [(self.encode_query(inputs[q]), self.encode_key(inputs[k])) for q, k in directions]
+        pairs = [(self.encode_query(views[q]), self.encode_key(views[k])) for q, k in directions]
         losses = self.head.loss(pairs, negatives, past[:, :num_clusters])
         for _, key in pairs:
-            self.enqueue(gather_rows(key))
+            self.queue.enqueue(gather_rows(key))
         return losses

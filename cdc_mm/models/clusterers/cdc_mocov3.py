@@ -7,13 +7,13 @@ from mmpretrain.registry import MODELS
 from torch import Tensor
 
 from ..utils import gather_rows
-from .base_cdc import BaseCDC
+from .momentum_cdc import MomentumCDC
 
 _CLUSTER_OUTPUTS = ('projector', 'predictor')
 
 
 @MODELS.register_module()
-class CDCMoCoV3(BaseCDC):
+class CDCMoCoV3(MomentumCDC):
     """Contrastive representation disentanglement for clustering, in the MoCo v3 framework.
 
     Queries go through projector and predictor, keys through the projector of the momentum encoder;
@@ -26,8 +26,10 @@ class CDCMoCoV3(BaseCDC):
     smaller than K only.
 
     Args:
-        backbone (dict): Config of the backbone; see :class:`BaseCDC` for a frozen one.
-        neck (dict): Config of the projector. ``out_channels`` is filled in from the head.
+        backbone (dict, optional): Config of an encoder or of any backbone; None takes rows. See
+            :class:`MomentumCDC` for a frozen one.
+        neck (dict): Config of the projector. ``in_channels`` and ``out_channels`` are filled in
+            from the encoder and the head when not given.
         predictor (dict): Config of the predictor, a neck. ``in_channels`` and ``out_channels``
             are filled in from the head.
         head (dict): Config of the :class:`CDCHead`.
@@ -35,7 +37,6 @@ class CDCMoCoV3(BaseCDC):
             half cosine over the training. Defaults to 0.99, MoCo v3's for ResNet-50.
         cluster_output (str): ``projector`` or ``predictor``: whose zc says the cluster. Defaults
             to ``projector``.
-        pretrained (str, optional): Checkpoint to load at ``init_weights``.
         data_preprocessor (dict, optional): Config of the preprocessor.
 
     Raises:
@@ -58,13 +59,13 @@ class CDCMoCoV3(BaseCDC):
         width = dict(in_channels=self.head.out_dim, out_channels=self.head.out_dim)
         self.predictor = MODELS.build({**width, **predictor})
         self.cluster_output = cluster_output
-        k = self.head.num_clusters
-        self.register_queue(torch.nn.functional.normalize(torch.randn(k, k), dim=1))
+        k = self.num_clusters
+        self.queue.start(torch.nn.functional.normalize(torch.randn(k, k), dim=1))
 
     @property
     def training_only(self) -> tuple:
         """State that only training needs, by the start of its names."""
-        names = super().training_only
+        names = MomentumCDC.training_only
         return names if self.cluster_output == 'predictor' else (*names, 'predictor.')
 
     def cluster_logits(self, z: Tensor) -> Tensor:
@@ -83,20 +84,18 @@ class CDCMoCoV3(BaseCDC):
         """Losses of two views and one step of the momentum encoder.
 
         Args:
-            views (list): Two views, shape (B, 3, H, W) each, B the same on every rank.
+            views (list): Two views as :meth:`shared` gives them, B the same on every rank.
 
         Returns:
             dict: See :meth:`CDCHead.loss`.
         """
-        self.update_momentum_encoder(self.current_momentum())
-        num_clusters = self.head.num_clusters
-        past = self.newest(self.head.assigner.num_past(len(views[0]), num_clusters))
+        self.momentum_encoder.update(self, self.current_momentum())
+        num_clusters = self.num_clusters
+        past = self.queue.newest(self.head.assigner.num_past(len(views[0]), num_clusters))
 
-        inputs = self.shared_features(views)
-        projections = [self.project(x) for x in inputs]
+        projections = [self.project(x) for x in views]
         queries = [self.predictor((z,))[0] for z in projections]
-        with torch.no_grad():
-            keys = [self.head.normalize(self.project_key(x)) for x in inputs]
+        keys = [self.head.normalize(self.project_key(x)) for x in views]
         sources = projections if self.cluster_output == 'projector' else queries
         queries, sources = ([self.head.normalize(z) for z in group] for group in (queries, sources))
         zc = [source[:, :num_clusters] for source in sources]
@@ -110,5 +109,5 @@ class CDCMoCoV3(BaseCDC):
         # The head gives the mean of both directions, MoCo v3 takes their sum times 2 tau.
         losses['loss_infonce'] = 4 * self.head.tau * losses['loss_infonce']
         for part in zc:
-            self.enqueue(gather_rows(part.detach()))
+            self.queue.enqueue(gather_rows(part.detach()))
         return losses

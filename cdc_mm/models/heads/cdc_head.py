@@ -6,9 +6,9 @@ import torch.nn.functional as F
 from mmengine.dist import all_reduce
 from mmengine.model import BaseModule
 from mmpretrain.registry import MODELS, TASK_UTILS
-from mmpretrain.structures import DataSample
 from torch import Tensor
 
+from ..losses import max_confidence
 from ..utils import as_float
 
 
@@ -17,7 +17,7 @@ class CDCHead(BaseModule):
     """Head of CDC: splits z into cluster logits zc and instance factors zn (Algorithm 1).
 
     It holds what every contrastive framework shares: the split, the loss, the assigner and the
-    prediction softmax(zc / t).
+    scores zc / t.
 
     Args:
         num_clusters (int): K, the width of zc, at least 2.
@@ -27,7 +27,8 @@ class CDCHead(BaseModule):
         alpha (float): Weight of the cross-entropy. The paper: 5, and 1 on ImageNet.
         loss (dict): Config of the loss, which also receives the values above.
         assigner (dict): Config of the assigner.
-        self_label (dict, optional): Config of the :class:`SelfLabelLoss`, for self-labelling.
+        self_label (dict, optional): Config of the :class:`SelfLabelLoss` of a :class:`SelfLabel`
+            around the model.
         normalize_zc (bool): Whether zc gets unit norm. False is the paper's ablation "without
             norm" (Table 6), whose loss it reports to become NaN. Defaults to True.
 
@@ -66,7 +67,10 @@ class CDCHead(BaseModule):
         self.register_buffer('cluster_sizes', torch.zeros(num_clusters), persistent=False)
         self.assigner = TASK_UTILS.build(assigner or dict(type='SinkhornAssigner'))
         self.self_label = self_label and MODELS.build(
-            dict(self_label), default_args=dict(num_clusters=num_clusters, t=t)
+            self_label,
+            default_args=dict(
+                max_confidence=max_confidence(num_clusters, t) if normalize_zc else 1.0
+            ),
         )
 
     @property
@@ -86,6 +90,17 @@ class CDCHead(BaseModule):
         zc, zn = as_float(z).split([self.num_clusters, self.instance_dim], dim=1)
         zc = F.normalize(zc, dim=1) if self.normalize_zc else zc
         return torch.cat([zc, F.normalize(zn, dim=1)], dim=1)
+
+    def scores(self, z: Tensor) -> Tensor:
+        """The scores zc / t, whose softmax gives the probabilities of the clusters.
+
+        Args:
+            z (Tensor): The neck's output, shape (B, K + C).
+
+        Returns:
+            Tensor: Shape (B, K).
+        """
+        return self.normalize(z)[:, : self.num_clusters] / self.t
 
     def loss(
         self,
@@ -142,26 +157,3 @@ class CDCHead(BaseModule):
         # Each zn has norm 1, so the variances of its dimensions sum to 1 - |mean|^2.
         variance = 1 - (zn_sum / count).square().sum()
         return dict(largest_share=sizes.max() / count, zn_std=variance.clamp(min=0).sqrt())
-
-    def predict(
-        self, z: Tensor, data_samples: Optional[List[DataSample]] = None
-    ) -> List[DataSample]:
-        """Cluster probabilities softmax(zc / t) and their argmax.
-
-        Args:
-            z (Tensor): The neck's output, shape (B, K + C).
-            data_samples (list, optional): The B samples to fill in; new ones if None.
-
-        Returns:
-            list: The samples with ``pred_score`` (K,) and ``pred_label`` (1,) on the CPU.
-        """
-        zc = self.normalize(z)[:, : self.num_clusters]
-        # One copy to the host a batch instead of one a sample.
-        scores = torch.softmax(zc / self.t, dim=1).cpu()
-        labels = scores.argmax(dim=1)
-        if data_samples is None:
-            data_samples = [DataSample() for _ in scores]
-        return [
-            sample.set_pred_score(score).set_pred_label(label)
-            for sample, score, label in zip(data_samples, scores, labels, strict=True)
-        ]

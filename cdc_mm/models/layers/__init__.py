@@ -1,3 +1,6 @@
+from .momentum_encoder import MomentumEncoder
+from .projection import project_rows
+from .queue import Queue
 from .split_batch_norm import SplitBatchNorm2d
 
-__all__ = ['SplitBatchNorm2d']
+__all__ = ['MomentumEncoder', 'Queue', 'SplitBatchNorm2d', 'project_rows']

@@ -1,3 +1,4 @@
+import math
 from typing import Callable, Dict, Optional, Tuple
 
 from mmpretrain.registry import MODELS
@@ -43,6 +44,11 @@ class CDCLoss(nn.Module):
         self.alpha = alpha
         self.infonce_weight = infonce_weight
         self.swapped = swapped
+
+    @property
+    def uniform_loss(self) -> float:
+        """``loss_cluster`` of a prediction that tells no cluster from another, alpha ln K."""
+        return self.alpha * math.log(self.num_clusters)
 
     def forward(
         self,

@@ -76,7 +76,7 @@ def max_confidence(num_clusters: int, t: float) -> float:
 
 
 def self_label_cross_entropy(
-    zc_strong: Tensor, zc_weak: Tensor, t: float, threshold: float, class_balanced: bool
+    strong: Tensor, weak: Tensor, threshold: float, class_balanced: bool
 ) -> Tuple[Tensor, Tensor, Tensor]:
     """Cross-entropy of a strong view to the confident clusters of a weak one (section 2.4).
 
@@ -85,9 +85,9 @@ def self_label_cross_entropy(
     weighs its images alike, however many there are. None at all give a loss of 0.
 
     Args:
-        zc_strong (Tensor): Cluster logits of the strong view, shape (B, K), with gradient.
-        zc_weak (Tensor): Cluster logits of the weak view, shape (B, K).
-        t (float): Temperature of the probabilities, > 0.
+        strong (Tensor): Scores of the clusters for the strong view, whose softmax gives
+            probabilities, shape (B, K), with gradient.
+        weak (Tensor): Scores for the weak view, shape (B, K).
         threshold (float): In [0, 1).
         class_balanced (bool): Whether each cluster weighs the same, its images sharing the weight
             (n / count).
@@ -96,8 +96,8 @@ def self_label_cross_entropy(
         tuple: The loss; the labels (B,), -1 where not confident; the confident images of each
         cluster in the global batch (K,).
     """
-    num_clusters = zc_strong.shape[1]
-    score, labels = torch.softmax(as_float(zc_weak).detach() / t, dim=1).max(dim=1)
+    num_clusters = strong.shape[1]
+    score, labels = torch.softmax(as_float(weak).detach(), dim=1).max(dim=1)
     confident = score > threshold
     counts = torch.zeros(num_clusters, device=labels.device, dtype=score.dtype)
     counts.index_add_(0, labels, confident.to(score.dtype))
@@ -106,7 +106,7 @@ def self_label_cross_entropy(
     weights = torch.ones_like(counts)
     if class_balanced:
         weights = torch.where(counts > 0, total / counts.clamp(min=1), weights)
-    each = F.cross_entropy(as_float(zc_strong) / t, labels, reduction='none')
+    each = F.cross_entropy(as_float(strong), labels, reduction='none')
     share = weights[labels] * confident / (weights * counts).sum().clamp(min=1)
     # Data parallel training takes the mean over the ranks.
     loss = (share * each).sum() * get_world_size()

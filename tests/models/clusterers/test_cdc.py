@@ -9,7 +9,6 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from cdc_mm.models.assigners import sinkhorn_knopp
 from cdc_mm.models.losses import cluster_cross_entropy, info_nce
-from cdc_mm.models.utils import PseudoLabels
 
 K, C = 4, 6
 
@@ -49,15 +48,16 @@ def test_loss_is_the_algorithm_written_out():
     for k, q in zip(reference.momentum_encoder.parameters(), query, strict=True):
         k.data = 0.9 * k.data + 0.1 * q.data
     z_q = reference.neck(reference.backbone(x[0]))[0]
-    z_k = reference.momentum_encoder(x[1])[0]
+    momentum = reference.momentum_encoder
+    z_k = momentum.neck(momentum.encoder.backbone(x[1]))[0]
     q, k = (
         torch.cat([F.normalize(z[:, :K], dim=1), F.normalize(z[:, K:], dim=1)], 1)
         for z in (z_q, z_k)
     )
-    torch.testing.assert_close(losses['loss_infonce'], info_nce(q, k, reference.queue, 0.15))
+    torch.testing.assert_close(losses['loss_infonce'], info_nce(q, k, reference.queue.rows, 0.15))
     cluster = cluster_cross_entropy(q[:, :K], sinkhorn_knopp(k[:, :K]), 0.1)
     torch.testing.assert_close(losses['loss_cluster'], 5 * cluster)
-    torch.testing.assert_close(model.queue[:8], k)
+    torch.testing.assert_close(model.queue.rows[:8], k)
 
 
 def test_symmetric_loss_is_the_mean_of_both_directions():
@@ -86,22 +86,33 @@ def test_momentum_update():
         for parameter in (*model.backbone.parameters(), *model.neck.parameters()):
             parameter.add_(1.0)
     before = [p.clone() for p in model.momentum_encoder.parameters()]
-    model.update_momentum_encoder()
+    model.momentum_encoder.update(model, 0.9)
     for old, new in zip(before, model.momentum_encoder.parameters(), strict=True):
         torch.testing.assert_close(new, old + 0.1)
 
 
-@pytest.mark.parametrize('sizes', [[5, 5, 5, 5], [8], [3, 20], [1, 1], [8, 8, 3]])
-def test_queue_holds_the_newest_keys_in_any_batch_size(sizes):
-    model = build(queue_size=8)
-    count = sum(sizes)
-    keys = torch.arange(count, dtype=torch.float32)[:, None].expand(count, K + C)
-    for part in keys.split(sizes):
-        model.enqueue(part)
-    stored = min(8, count)
-    newest = torch.arange(count - 1, count - 1 - stored, -1, dtype=torch.float32)
-    assert torch.equal(model.newest(stored)[:, 0], newest)
-    assert len(model.newest(100)) == 8
+@pytest.mark.parametrize(('images', 'size'), [(600, 300), (10**6, 65536), (6, K)])
+def test_a_queue_without_a_size_is_what_the_data_allow(images, size):
+    model = build(queue_size=None)
+    with pytest.raises(ValueError, match='queue_size is not set'):
+        model(views(), mode='loss')
+    model.prepare(images)
+    rows = model.queue.rows
+    assert rows.shape == (size, K + C)
+    torch.testing.assert_close(rows[:, :K].norm(dim=1), torch.ones(size))
+    other = build(seed=1, queue_size=None)
+    other.prepare(images)
+    assert torch.equal(other.queue.rows, rows)  # as on another rank
+
+
+def test_a_queue_longer_than_the_data_is_told(monkeypatch):
+    said = []
+    monkeypatch.setattr('mmengine.logging.MMLogger.warning', lambda self, text: said.append(text))
+    build(queue_size=32).prepare(32)
+    assert not said
+    build(queue_size=32).prepare(20)
+    assert 'queue of 32 keys is longer than the 20 training images' in said[0]
+    assert 'at most 10' in said[0]
 
 
 class _NoHostSync(TorchDispatchMode):
@@ -153,7 +164,7 @@ def test_batch_smaller_than_k_is_topped_up_with_the_newest_keys():
     assign = model.head.assigner.assign
     model.head.assigner.assign = lambda zc, past: seen.append(past) or assign(zc, past)
     model(views(), mode='loss')
-    keys = model.queue[:8].flip(0)
+    keys = model.queue.rows[:8].flip(0)
     model(views(), mode='loss')
     assert seen[1].shape == (4, 12)
     torch.testing.assert_close(seen[1], keys[:4, :12])
@@ -168,24 +179,70 @@ def test_queue_too_small_for_k():
 def test_modes():
     model = build().eval()
     x = views()[0]
-    (features,) = model(x)
-    assert features.shape == (8, 16, 4, 4)
+    (rows,) = model(x)
+    torch.testing.assert_close(rows, model.backbone(x)[0].mean(dim=(2, 3)))
+    assert torch.equal(model.encode(rows), rows)
     samples = [DataSample() for _ in range(8)]
     out = model(x, samples, mode='predict')
     assert all(a is b for a, b in zip(out, samples, strict=True))
     zc = F.normalize(model.neck(model.backbone(x))[0][:, :K], dim=1)
     expected = torch.softmax(zc / 0.1, dim=1)
     torch.testing.assert_close(torch.stack([s.pred_score for s in out]), expected)
-    with pytest.raises(RuntimeError, match='mode'):
+    assert all(torch.equal(s.pred_label, s.pred_score.argmax(0)[None]) for s in out)
+    torch.testing.assert_close(
+        torch.stack([s.pred_score for s in model(rows, mode='predict')]), expected
+    )
+    with pytest.raises(ValueError, match='mode'):
         model(x, mode='nonsense')
-    with pytest.raises(ValueError, match='2 views of each image, got 1'):
-        model(x, mode='loss')
+
+
+@pytest.mark.parametrize(
+    ('inputs', 'given'),
+    [
+        (views()[0], 'none by name'),
+        (views() + views(), 'none by name'),
+        (dict(view1=views()[0], weak=views()[0]), 'view1, weak'),
+    ],
+)
+def test_training_names_the_view_that_is_missing(inputs, given):
+    with pytest.raises(ValueError, match=f'needs the views view1, view2 .* the data have {given}'):
+        build()(inputs, mode='loss')
+
+
+def test_views_go_by_name():
+    x, y = views()
+    one, two = build(), build()
+    expected = one([x, y], mode='loss')
+    losses = two(dict(strong=torch.empty(0), view2=y, view1=x), mode='loss')
+    assert all(torch.equal(losses[name], value) for name, value in expected.items())
+
+
+def test_embeds_what_the_clusters_are_read_from():
+    model = build().eval()
+    rows = model.encode(views()[0])
+    parts = model.embed(rows)
+    assert tuple(parts) == model.embeddings
+    z = model.neck((rows[..., None, None],))[0]
+    torch.testing.assert_close(parts['zc'], F.normalize(z[:, :K], dim=1))
+    torch.testing.assert_close(parts['zn'], F.normalize(z[:, K:], dim=1))
+    assert torch.equal(parts['z'], torch.cat([parts['zc'], parts['zn']], dim=1))
+    torch.testing.assert_close(model.scores(rows), parts['zc'] / 0.1)
+
+
+def test_mean_and_std_left_unset_are_the_encoders():
+    backbone = dict(type='Encoder', backbone=config()['backbone'], mean=[1.0] * 3, std=[2.0] * 3)
+    unset = dict(type='MultiViewDataPreprocessor', views=dict(view1=[], view2=[]))
+    model = build(backbone=backbone, data_preprocessor=unset)
+    assert model.data_preprocessor.mean.flatten().tolist() == [1, 1, 1]
+    own = dict(unset, mean=[3.0] * 3, std=[4.0] * 3)
+    model = build(backbone=backbone, data_preprocessor=own)
+    assert model.data_preprocessor.mean.flatten().tolist() == [3, 3, 3]
 
 
 def test_starts_with_equal_encoders():
     model = build()
     for name, value in model.backbone.state_dict().items():
-        assert torch.equal(value, model.momentum_encoder.backbone.state_dict()[name])
+        assert torch.equal(value, model.momentum_encoder.encoder.backbone.state_dict()[name])
 
 
 def test_checkpoint_without_momentum_encoder_fills_both():
@@ -214,7 +271,7 @@ def test_checkpoint_without_momentum_encoder_fills_both():
         ),
         (
             dict(neck=dict(type='MoCoV2Neck', in_channels=32, hid_channels=16)),
-            'backbone puts out 16 channels.*Set neck.in_channels=16',
+            'backbone puts out 16 channels.*in_channels=32',
         ),
         (dict(queue_len=4), 'queue_len'),
     ],
@@ -261,14 +318,35 @@ class TestFrozenBackbone:
                           norm_eval=True),
             neck=dict(type='MoCoV2Neck', in_channels=32, hid_channels=16),
         )  # fmt: skip
-        own = {k: v for k, v in free.state_dict().items() if not k.startswith('momentum_encoder.b')}
+        own = {k: v for k, v in free.state_dict().items() if not k.startswith('momentum_encoder.e')}
         frozen.load_state_dict(own)
         x = views()
         frozen.train(), free.train()
         expected, losses = free(x, mode='loss'), frozen(x, mode='loss')
         for name, value in expected.items():
             torch.testing.assert_close(losses[name], value)
-        torch.testing.assert_close(frozen.queue, free.queue)
+        torch.testing.assert_close(frozen.queue.rows, free.queue.rows)
+
+    def test_rows_are_as_good_as_images(self):
+        images, rows = self.build(symmetric=True), self.build(symmetric=True)
+        x = views()
+        expected = images(x, mode='loss')
+        losses = rows([rows.encode(view) for view in x], mode='loss')
+        for name, value in expected.items():
+            torch.testing.assert_close(losses[name], value)
+        torch.testing.assert_close(rows.queue.rows, images.queue.rows)
+
+    def test_a_model_without_an_encoder_takes_rows(self):
+        neck = dict(type='MoCoV2Neck', in_channels=5, hid_channels=16)
+        model = build(backbone=None, neck=neck)
+        losses = model([torch.randn(8, 5) for _ in range(2)], mode='loss')
+        assert all(value.isfinite() for value in losses.values())
+        with pytest.raises(ValueError, match='has no encoder and takes rows'):
+            model(views(), mode='loss')
+
+    def test_rows_cannot_train_an_encoder(self):
+        with pytest.raises(ValueError, match='freeze=True'):
+            build()([torch.randn(8, 16) for _ in range(2)], mode='loss')
 
     def test_a_backbone_alone_also_starts_the_momentum_encoder(self):
         source = self.build(seed=1)
@@ -293,73 +371,3 @@ class TestFrozenBackbone:
         )
         self.build(neck=neck)(views(), mode='loss')
         assert calls
-
-
-class TestSelfLabelling:
-    def build(self, **kwargs):
-        self_label = dict(type='SelfLabelLoss', threshold=0.3, **kwargs)
-        head = dict(type='CDCHead', num_clusters=K, instance_dim=C, self_label=self_label)
-        model = build(head=head, momentum=0.5)
-        model.self_label_weight = 0.5
-        return model
-
-    def test_the_term_is_added_with_its_weight(self):
-        model = self.build()
-        reference = copy.deepcopy(model)
-        x = views() + views()
-        losses = model(x, mode='loss')
-        contrastive = reference.contrast(x[:2])
-        assert all(torch.equal(losses[name], value) for name, value in contrastive.items())
-        weak = reference.neck(reference.backbone(x[2]))[0][:, :K]
-        strong = reference.neck(reference.backbone(x[3]))[0][:, :K]
-        expected = reference.head.self_label(F.normalize(strong, dim=1), F.normalize(weak, dim=1))
-        torch.testing.assert_close(losses['loss_selflabel'], 0.5 * expected['loss'])
-        assert losses['confident_share'] == expected['confident_share'] > 0
-
-    def test_alone_it_takes_two_views_and_leaves_the_queue(self):
-        model = self.build()
-        model.contrastive = False
-        queue = model.queue.clone()
-        losses = model(views(), mode='loss')
-        assert set(losses) == {'loss_selflabel', 'confident_share'}
-        assert torch.equal(model.queue, queue)
-        losses['loss_selflabel'].backward()
-        assert all(p.grad is not None for p in model.neck.parameters())
-        with pytest.raises(ValueError, match=r'2 views .*weak and a strong.* got 4'):
-            model(views() + views(), mode='loss')
-
-    def test_before_its_time_only_the_contrastive_loss_runs(self):
-        model = self.build()
-        model.self_label_weight = 0.0
-        assert 'loss_selflabel' not in model(views() + views(), mode='loss')
-
-    def test_the_momentum_teacher_follows_and_labels(self):
-        model = self.build(teacher='momentum')
-        model.contrastive = False
-        with torch.no_grad():
-            for parameter in model.neck.parameters():
-                parameter.copy_(torch.randn_like(parameter))
-        before = model.momentum_encoder.neck.mlp[0].weight.clone()
-        reference = copy.deepcopy(model)
-        x = views()
-        losses = model(x, mode='loss')
-        moved = model.momentum_encoder.neck.mlp[0].weight
-        torch.testing.assert_close(moved, (before + model.neck.mlp[0].weight) / 2)
-        reference.update_momentum_encoder()
-        weak = reference.momentum_encoder(x[0])[0][:, :K]
-        strong = reference.neck(reference.backbone(x[1]))[0][:, :K]
-        expected = reference.head.self_label(F.normalize(strong, dim=1), F.normalize(weak, dim=1))
-        torch.testing.assert_close(losses['loss_selflabel'], 0.5 * expected['loss'])
-
-    def test_pseudo_labels_are_recorded_by_index(self):
-        model = self.build()
-        model.contrastive = False
-        model.pseudo_labels = PseudoLabels(20, K)
-        samples = [DataSample(metainfo=dict(sample_idx=i)) for i in range(3, 19, 2)]
-        x = views()
-        weak = copy.deepcopy(model)
-        model(x, samples, mode='loss')
-        score = torch.softmax(F.normalize(weak.project(x[0])[:, :K], dim=1) / 0.1, 1)
-        expected = torch.full((20,), -1)
-        expected[3:19:2] = torch.where(score.max(1)[0] > 0.3, score.argmax(1), -1)
-        assert torch.equal(model.pseudo_labels.current, expected)

@@ -63,10 +63,11 @@ def test_loss_is_moco_v3_and_equation_7_written_out(cluster_output):
     ref = copy.deepcopy(model)
     losses = model(x, mode='loss')
 
-    ref.update_momentum_encoder(0.9)
+    ref.momentum_encoder.update(ref, 0.9)
+    momentum = ref.momentum_encoder
     z = [ref.neck(ref.backbone(view))[0] for view in x]
     q = [ref.predictor((v,))[0] for v in z]
-    k = [unit(ref.momentum_encoder(view)[0]) for view in x]
+    k = [unit(momentum.neck(momentum.encoder.backbone(view))[0]) for view in x]
     infonce, cluster = 0.0, 0.0
     for a, b in ((0, 1), (1, 0)):
         logits = unit(q[a]) @ k[b].T / TAU

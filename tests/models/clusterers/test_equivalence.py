@@ -8,8 +8,6 @@ from mmengine.model import MMDistributedDataParallel
 from mmpretrain.registry import MODELS
 from mmpretrain.structures import DataSample
 
-from cdc_mm.models.utils import PseudoLabels
-
 C = 6
 # The last batch is smaller, as with drop_last=False.
 BATCH_SIZES = (12, 12, 8)
@@ -27,27 +25,29 @@ def build(name, num_clusters):
             num_clusters=num_clusters,
             instance_dim=C,
             t=0.3,
-            self_label=dict(
-                type='SelfLabelLoss',
-                threshold=0.65 if num_clusters == 4 else 0.155 if name == 'CDC' else 0.14,
-            ),
         ),
         momentum=0.9,
-        data_preprocessor=dict(type='SelfSupDataPreprocessor'),
     )
     if name == 'CDC':
         cfg.update(queue_size=32, symmetric=True)
     else:
         cfg.update(predictor=dict(neck, with_avg_pool=False, norm_cfg=dict(type='BN1d')))
         cfg['predictor'].pop('in_channels')
-    model = MODELS.build(cfg)
+    threshold = 0.65 if num_clusters == 4 else 0.155 if name == 'CDC' else 0.14
+    model = MODELS.build(
+        dict(
+            type='SelfLabel',
+            clusterer=cfg,
+            loss=dict(type='SelfLabelLoss', threshold=threshold),
+            data_preprocessor=dict(type='SelfSupDataPreprocessor'),
+        )
+    )
     model.init_weights()
     for module in model.modules():  # batch statistics differ between ranks by design
         if isinstance(module, (torch.nn.BatchNorm1d, torch.nn.BatchNorm2d)):
             module.eval()
             module.train = lambda mode=True: None
-    model.self_label_weight = 1.0
-    model.pseudo_labels = PseudoLabels(sum(BATCH_SIZES), num_clusters)
+    model.prepare(sum(BATCH_SIZES))
     return model.double()
 
 
@@ -65,8 +65,9 @@ def train(rank, world_size, name, num_clusters):
     """All that some steps compute, on this rank's part of each batch."""
     model = build(name, num_clusters)
     assignments = []
-    assign = model.head.assigner.assign
-    model.head.assigner.assign = lambda *args: assignments.append(assign(*args)) or assignments[-1]
+    assigner = model.clusterer.head.assigner
+    assign = assigner.assign
+    assigner.assign = lambda *args: assignments.append(assign(*args)) or assignments[-1]
     trained = {k: p for k, p in model.named_parameters() if p.requires_grad}
     wrapped = MMDistributedDataParallel(model, broadcast_buffers=False) if world_size > 1 else model
     optimizer = torch.optim.SGD(trained.values(), lr=0.05)
@@ -87,11 +88,11 @@ def train(rank, world_size, name, num_clusters):
         seen.update({f'{step}.assignments.{i}': part for i, part in enumerate(parts)})
         assignments.clear()
         optimizer.step()
-        seen[f'{step}.queue'] = model.queue.clone()
+        seen[f'{step}.queue'] = model.clusterer.queue.rows.clone()
         own = int((model.pseudo_labels.current[index] >= 0).sum())
         seen[f'{step}.confident'] = torch.stack(all_gather(torch.tensor(own)))
     seen.update({f'weight.{k}': p.detach() for k, p in model.state_dict().items()})
-    seen['sizes'] = model.head.cluster_sizes
+    seen['sizes'] = model.diagnostics()['cluster_sizes']
     summary = model.pseudo_labels.finish_epoch()
     seen['summary'] = torch.tensor([float(summary[k]) for k in sorted(summary)])
     seen['labels'] = model.pseudo_labels.previous.clone()

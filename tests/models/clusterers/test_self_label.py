@@ -1,170 +1,127 @@
-import math
+import copy
 
 import pytest
 import torch
 import torch.nn.functional as F
-from helpers import run_ranks
 from mmpretrain.registry import MODELS
-from scipy.optimize import minimize
+from mmpretrain.structures import DataSample
 
-from cdc_mm.models.losses import max_confidence, self_label_cross_entropy
-from cdc_mm.models.utils import PseudoLabels
-
-K, B, T = 4, 24, 0.2
-
-
-@pytest.mark.parametrize(('k', 't'), [(3, 0.3), (6, 0.25), (10, 0.5)])
-def test_max_confidence_is_the_maximum_over_unit_vectors(k, t):
-    def negative(z):
-        z = torch.tensor(z)
-        return -float(torch.softmax(F.normalize(z, dim=0) / t, dim=0)[0])
-
-    best = min(
-        minimize(negative, torch.randn(k).double().numpy(), method='Nelder-Mead',
-                 options=dict(maxiter=20000, maxfev=20000, xatol=1e-9, fatol=1e-12)).fun
-        for _ in range(4)
-    )  # fmt: skip
-    assert max_confidence(k, t) == pytest.approx(-best, abs=1e-5)
+K, C, T = 4, 6, 0.1
+CLUSTERER = dict(
+    type='CDC',
+    backbone=dict(type='SmallConvNet', channels=(8, 16), strides=(2, 2)),
+    neck=dict(type='MoCoV2Neck', hid_channels=16),
+    head=dict(type='CDCHead', num_clusters=K, instance_dim=C, t=T),
+    queue_size=32,
+    momentum=0.5,
+)
 
 
-@pytest.mark.parametrize(
-    ('k', 't', 'expected'),
-    [(10, 0.1, 0.99976), (20, 0.1, 0.9993), (200, 0.1, 0.991), (1000, 0.1, 0.957),
-     (100, 0.2, 0.606), (200, 0.2, 0.430)],
-)  # fmt: skip
-def test_max_confidence_of_the_papers_settings(k, t, expected):
-    assert max_confidence(k, t) == pytest.approx(expected, abs=6e-4)
+def build(finetune=False, weight=0.5, seed=0, clusterer=CLUSTERER, **kwargs):
+    torch.manual_seed(seed)
+    cfg = dict(
+        type='SelfLabel',
+        clusterer=copy.deepcopy(clusterer),
+        loss=dict(type='SelfLabelLoss', threshold=0.3),
+        data_preprocessor=dict(type='SelfSupDataPreprocessor'),
+    )
+    model = MODELS.build(cfg | kwargs)
+    model.init_weights()
+    model.finetune, model.weight = finetune, weight
+    return model
 
 
-@pytest.fixture
-def batch():
-    torch.manual_seed(0)
-    return [F.normalize(torch.randn(B, K, dtype=torch.float64), dim=1) for _ in range(2)]
+def views(count):
+    return [torch.randn(8, 3, 16, 16) for _ in range(count)]
 
 
-def reference(strong, weak, threshold, class_balanced):
-    """SCAN's masked cross-entropy, one image at a time in float64."""
-    chosen = []
-    for s, w in zip(strong.tolist(), weak.tolist(), strict=True):
-        e = [math.exp(x / T) for x in w]
-        p = [x / sum(e) for x in e]
-        if max(p) > threshold:
-            label = p.index(max(p))
-            chosen.append((label, math.log(sum(math.exp(x / T) for x in s)) - s[label] / T))
-    labels = [label for label, _ in chosen]
-    weights = [len(chosen) / labels.count(c) if class_balanced else 1 for c in labels]
-    return sum(w * ce for w, (_, ce) in zip(weights, chosen, strict=True)) / sum(weights)
+def samples(first=0, step=1):
+    return [DataSample(metainfo=dict(sample_idx=first + step * i)) for i in range(8)]
 
 
-@pytest.mark.parametrize('class_balanced', [True, False])
-@pytest.mark.parametrize('threshold', [0.0, 0.6, 0.9])
-def test_equals_a_plain_loop(batch, threshold, class_balanced):
-    loss, labels, counts = self_label_cross_entropy(*batch, T, threshold, class_balanced)
-    assert loss.item() == pytest.approx(reference(*batch, threshold, class_balanced), abs=1e-12)
-    score, cluster = torch.softmax(batch[1] / T, 1).max(1)
-    assert torch.equal(labels, torch.where(score > threshold, cluster, -1))
-    assert counts.tolist() == [int((labels == c).sum()) for c in range(K)]
+def zc(model, x):
+    cdc = model.clusterer
+    return F.normalize(cdc.neck(cdc.backbone(x))[0][:, :K], dim=1)
 
 
-def test_an_empty_mask_is_zero_with_a_gradient(batch):
-    strong = batch[0].requires_grad_()
-    loss, labels, counts = self_label_cross_entropy(strong, batch[1], T, 0.9999, True)
-    loss.backward()
-    assert loss.item() == 0 and not strong.grad.any()
-    assert (labels == -1).all() and not counts.any()
+def test_the_term_is_added_with_its_weight():
+    model = build()
+    reference = copy.deepcopy(model)
+    x = views(4)
+    losses = model(x, samples(), mode='loss')
+    contrastive = reference.clusterer(x[:2], mode='loss')
+    assert all(torch.equal(losses[name], value) for name, value in contrastive.items())
+    weak, strong = (zc(reference, view) / T for view in x[2:])
+    expected = reference.loss_module(strong, weak)
+    torch.testing.assert_close(losses['loss_selflabel'], 0.5 * expected['loss'])
+    assert losses['confident_share'] == expected['confident_share'] > 0
 
 
-def test_only_the_strong_view_gets_a_gradient(batch):
-    strong, weak = (x.requires_grad_() for x in batch)
-    self_label_cross_entropy(strong, weak, T, 0.5, True)[0].backward()
-    assert strong.grad.any() and weak.grad is None
+def test_alone_it_takes_two_views_and_leaves_the_queue():
+    model = build(finetune=True)
+    queue = model.clusterer.queue.rows.clone()
+    losses = model(views(2), samples(), mode='loss')
+    assert set(losses) == {'loss_selflabel', 'confident_share'}
+    assert torch.equal(model.clusterer.queue.rows, queue)
+    losses['loss_selflabel'].backward()
+    assert all(p.grad is not None for p in model.clusterer.neck.parameters())
+    with pytest.raises(ValueError, match='needs the views weak, strong'):
+        model(views(4), samples(), mode='loss')
 
 
-def _rank(rank, world_size, strong, weak, sizes, class_balanced):
-    start = sum(sizes[:rank])
-    rows = slice(start, start + sizes[rank])
-    strong = strong[rows].clone().requires_grad_()
-    loss, _, counts = self_label_cross_entropy(strong, weak[rows], T, 0.8, class_balanced)
-    loss.backward()
-    return float(loss.detach()), strong.grad / world_size, counts
+def test_before_its_time_only_the_clusterers_losses_run():
+    model = build(weight=0.0)
+    assert 'loss_selflabel' not in model(views(4), samples(), mode='loss')
 
 
-@pytest.mark.parametrize('class_balanced', [True, False])
-@pytest.mark.parametrize('world_size', [2, 4])
-def test_ranks_share_one_mean(batch, world_size, class_balanced):
-    """Also with a rank whose mask is empty and with ranks of different numbers."""
-    strong, weak = batch
-    score = torch.softmax(weak / T, 1).max(1)[0]
-    weak = weak[score.argsort()]  # the first rank has the least confident images
-    assert (score.sort()[0][: B // 4] < 0.8).all() and (score > 0.8).any()
-    sizes = [B // world_size] * world_size
-    one = strong.clone().requires_grad_()
-    loss, _, counts = self_label_cross_entropy(one, weak, T, 0.8, class_balanced)
-    loss.backward()
-    ranks = run_ranks(world_size, _rank, strong, weak, sizes, class_balanced)
-    assert sum(rank[0] for rank in ranks) / world_size == pytest.approx(float(loss), abs=1e-12)
-    torch.testing.assert_close(torch.cat([rank[1] for rank in ranks]), one.grad)
-    assert all(torch.equal(rank[2], counts) for rank in ranks)
+def test_pseudo_labels_are_recorded_by_index():
+    model = build(finetune=True)
+    model.prepare(20)
+    x = views(2)
+    reference = copy.deepcopy(model)
+    model(x, samples(3, 2), mode='loss')
+    score = torch.softmax(zc(reference, x[0]) / T, 1)
+    expected = torch.full((20,), -1)
+    expected[3:19:2] = torch.where(score.max(1)[0] > 0.3, score.argmax(1), -1)
+    assert torch.equal(model.pseudo_labels.current, expected)
 
 
-class TestSelfLabelLoss:
-    def build(self, **kwargs):
-        return MODELS.build(dict(type='SelfLabelLoss', num_clusters=K, t=T) | kwargs)
-
-    def test_reports_the_confident_share(self, batch):
-        result = self.build(threshold=0.8)(*batch)
-        assert float(result['confident_share']) == pytest.approx(
-            float((result['labels'] >= 0).double().mean())
-        )
-        assert 0 < float(result['confident_share']) < 1
-
-    @pytest.mark.parametrize(('k', 't', 'bound'), [(100, 0.2, '0.605'), (1000, 0.1, '0.956')])
-    def test_refuses_a_threshold_that_unit_norm_cannot_reach(self, k, t, bound):
-        with pytest.raises(ValueError, match=f'no probability exceeds {bound}'):
-            self.build(num_clusters=k, t=t, threshold=0.99)
-
-    def test_the_head_builds_it_with_its_own_k_and_t(self):
-        head = dict(type='CDCHead', num_clusters=200, t=0.2, self_label=dict(type='SelfLabelLoss'))
-        with pytest.raises(ValueError, match=r'num_clusters=200 and t=0\.2'):
-            MODELS.build(head)
-
-    @pytest.mark.parametrize(('name', 'value'), [('teacher', 'nobody'), ('threshold', -0.1)])
-    def test_refuses_values_out_of_range(self, name, value):
-        with pytest.raises(ValueError, match=name):
-            self.build(**{name: value})
+def test_predicts_as_the_clusterer():
+    model = build().eval()
+    x = views(1)[0]
+    for own, other in zip(
+        model(x, mode='predict'), model.clusterer(x, mode='predict'), strict=True
+    ):
+        assert torch.equal(own.pred_score, other.pred_score)
+    rows = model.encode(x)
+    assert torch.equal(model.embed(rows)['zn'], model.clusterer.embed(rows)['zn'])
 
 
-class TestPseudoLabels:
-    def test_counts_what_changed(self):
-        record = PseudoLabels(6, 3)
-        record.record(torch.tensor([4, 0, 2]), torch.tensor([1, -1, 0]))
-        summary = record.finish_epoch()
-        assert summary == dict(confident_share=pytest.approx(2 / 6), dead_clusters=1, flips=0.0)
-        record.record(torch.tensor([0, 1, 2]), torch.tensor([2, 2, 1]))
-        record.record(torch.tensor([3, 4, 5]), torch.tensor([-1, -1, 0]))
-        # Image 2 changed; image 4 is not confident now, which is no flip.
-        expected = dict(confident_share=pytest.approx(4 / 6), dead_clusters=0, flips=1.0)
-        assert record.finish_epoch() == expected
-        assert record.previous.tolist() == [2, 2, 1, -1, 1, 0]
-        record.record(torch.arange(6), torch.tensor([2, 2, 2, 2, 1, 0]))
-        assert record.finish_epoch()['flips'] == pytest.approx(1 / 5)
-
-    def test_survives_a_checkpoint(self):
-        record, other = PseudoLabels(3, 2), PseudoLabels(3, 2)
-        record.record(torch.tensor([1]), torch.tensor([1]))
-        record.finish_epoch()
-        record.record(torch.tensor([0]), torch.tensor([0]))
-        other.load_state_dict(record.state_dict())
-        assert other.previous.tolist() == [-1, 1, -1] and other.current.tolist() == [0, -1, -1]
+def test_checkpoints_go_both_ways():
+    wrapper, cdc = build(seed=1), build(seed=2).clusterer
+    wrapper.prepare(10)
+    cdc.load_state_dict(wrapper.state_dict(), strict=False)
+    assert torch.equal(cdc.neck.mlp[0].weight, wrapper.clusterer.neck.mlp[0].weight)
+    assert torch.equal(cdc.queue.rows, wrapper.clusterer.queue.rows)
+    other = build(seed=3)
+    result = other.load_state_dict(cdc.state_dict())
+    assert not result.missing_keys and not result.unexpected_keys
+    for name, value in cdc.state_dict().items():
+        assert torch.equal(value, other.clusterer.state_dict()[name]), name
 
 
-def _record(rank, world_size):
-    record = PseudoLabels(4, 2)
-    record.record(torch.tensor([rank, rank + 2]), torch.tensor([rank, 0]))
-    return record.finish_epoch(), record.previous.tolist()
+def test_the_heads_own_loss_is_the_default():
+    clusterer = copy.deepcopy(CLUSTERER)
+    clusterer['head']['self_label'] = dict(type='SelfLabelLoss', threshold=0.7)
+    assert build(clusterer=clusterer, loss=None).loss_module.threshold == 0.7
+    assert build(loss=None).loss_module.threshold == 0.99
+    assert not [n for n in build(clusterer=clusterer, loss=None).state_dict() if 'loss_module' in n]
 
 
-def test_ranks_join_their_pseudo_labels():
-    for summary, previous in run_ranks(2, _record):
-        assert previous == [0, 1, 0, 0]
-        assert summary == dict(confident_share=1.0, dead_clusters=0, flips=0.0)
+def test_refuses_a_threshold_that_the_clusterer_cannot_reach():
+    clusterer = copy.deepcopy(CLUSTERER)
+    clusterer['head'].update(num_clusters=200, t=0.2)
+    with pytest.raises(ValueError, match=r'no probability exceeds 0\.4'):
+        build(clusterer=clusterer, loss=dict(type='SelfLabelLoss', threshold=0.5))
+    clusterer['head'].update(normalize_zc=False)  # then no bound holds
+    assert build(clusterer=clusterer).max_confidence == 1

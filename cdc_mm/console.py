@@ -1,0 +1,104 @@
+"""The console: lines that stay and, on a terminal, one line below them that is redrawn."""
+
+import os
+import shutil
+import sys
+import time
+from datetime import timedelta
+from typing import Iterable, Iterator, Optional
+
+_WIDTH = 10  # of a bar
+_APPEAR_SECONDS, _REDRAW_SECONDS = 0.5, 0.1
+_FIRST_SECONDS, _NEXT_SECONDS = 10, 30
+
+_redrawn = False  # whether the last line of the terminal is one to redraw
+
+
+def is_verbose() -> bool:
+    """Whether ``CDC_MM_VERBOSE=1`` asks for the whole log on the console, as mmengine prints it."""
+    return os.environ.get('CDC_MM_VERBOSE', '0') not in ('', '0')
+
+
+def is_terminal() -> bool:
+    """Whether lines can be redrawn."""
+    return sys.stdout.isatty() and os.environ.get('TERM') != 'dumb'
+
+
+def say(text: str) -> None:
+    """Print a line, with the time of day, above the one that is redrawn."""
+    wipe()
+    print(f'{time.strftime("%H:%M:%S")}  {text}', flush=True)
+
+
+def wipe() -> None:
+    """Take away the line that is redrawn, if there is one."""
+    global _redrawn
+    if _redrawn:
+        print('\r\x1b[K', end='', flush=True)
+        _redrawn = False
+
+
+def _redraw(text: str) -> None:
+    global _redrawn
+    columns = shutil.get_terminal_size().columns
+    print(f'\r\x1b[K{text[: columns - 1]}', end='', flush=True)
+    _redrawn = True
+
+
+class Meter:
+    """Shows how far a piece of work is and how long it will take.
+
+    On a terminal as a bar, elsewhere as a line after 10 seconds and then every 30, so that short
+    work says nothing.
+
+    Args:
+        total (int): Steps of the work.
+        done (int): Steps that were done before. Defaults to 0.
+    """
+
+    def __init__(self, total: int, done: int = 0) -> None:
+        self.total = total
+        self._before = done
+        self._start = time.monotonic()
+        self._due = self._start + (_APPEAR_SECONDS if is_terminal() else _FIRST_SECONDS)
+
+    @property
+    def due(self) -> bool:
+        """Whether it is time to show something."""
+        return time.monotonic() >= self._due
+
+    def show(self, done: int, what: str, figures: str = '') -> None:
+        """Show the state, whether or not it is due.
+
+        Args:
+            done (int): Steps done.
+            what (str): Name of the work and place in it.
+            figures (str): What else there is to say.
+        """
+        now = time.monotonic()
+        share = done / self.total
+        left = (now - self._start) / max(done - self._before, 1) * (self.total - done)
+        left = f'{timedelta(seconds=round(left))} left'
+        if is_terminal():
+            self._due = now + _REDRAW_SECONDS
+            bar = '#' * round(_WIDTH * share)
+            _redraw(f'{what} [{bar:-<{_WIDTH}}] {left}  {figures}')
+        else:
+            self._due = now + _NEXT_SECONDS
+            say(f'{what} ({share:.0%}, {left}){": " * bool(figures)}{figures}')
+
+
+def track(items: Iterable, what: str, total: Optional[int] = None) -> Iterator:
+    """Pass on the items and show how far they are.
+
+    Args:
+        items (Iterable): What to go through.
+        what (str): Name of the work.
+        total (int, optional): Their number, if ``len(items)`` does not say it.
+    """
+    meter = Meter(len(items) if total is None else total)
+    for done, item in enumerate(items):
+        if meter.due:
+            meter.show(done, what)
+        yield item
+    wipe()

@@ -1,0 +1,76 @@
+import logging
+import warnings
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Optional
+
+from mmengine.logging import MMLogger
+from mmengine.runner import Runner
+
+from cdc_mm import console
+
+from .hooks import ProgressHook
+
+# What the libraries below say goes to the log file, but for their warnings.
+_HOSTS = tuple(
+    str(Path(find_spec(name).origin).parent) for name in ('mmengine', 'mmcv', 'mmpretrain')
+)
+# Warnings about their own code, which no user can mend, by how they start.
+_OF_NO_USE = ('"FileClient" will be deprecated', '"HardDiskBackend" is the alias')
+_OF_NO_USE_FROM_TORCH = (
+    # The recipes ask for as many workers as a machine with GPUs has cores.
+    'This DataLoader will create',
+    # mmengine's schedulers count the step before the first one.
+    'Detected call of `lr_scheduler.step',
+)
+
+
+class ConsoleRunner(Runner):
+    """mmengine's runner with a console that people read; the log file has everything.
+
+    On the console are this package's lines, warnings and the lines of :class:`ProgressHook`.
+    With ``CDC_MM_VERBOSE=1`` it is as mmengine has it.
+    """
+
+    def build_logger(self, *args, **kwargs) -> MMLogger:
+        """Give mmengine's logger another handler for the console."""
+        logger = super().build_logger(*args, **kwargs)
+        if not console.is_verbose():
+            for message in _OF_NO_USE_FROM_TORCH:
+                warnings.filterwarnings('ignore', message=message)
+            logger.handlers[:] = [
+                ConsoleHandler(handler.level) if type(handler) is logging.StreamHandler else handler
+                for handler in logger.handlers
+            ]
+        return logger
+
+    def register_hooks(
+        self, default_hooks: Optional[dict] = None, custom_hooks: Optional[list] = None
+    ) -> None:
+        """Register the hooks of the config, and :class:`ProgressHook`."""
+        super().register_hooks(default_hooks, custom_hooks)
+        if not console.is_verbose():
+            self.register_hook(ProgressHook())
+
+
+class ConsoleHandler(logging.Handler):
+    """Prints what is meant for a person, each line once."""
+
+    def __init__(self, level: int) -> None:
+        super().__init__(level)
+        self._seen = set()
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether a record is shown."""
+        text = record.getMessage()
+        if record.levelno < logging.WARNING and record.pathname.startswith(_HOSTS):
+            return False
+        if text in self._seen or text.startswith(_OF_NO_USE):
+            return False
+        self._seen.add(text)
+        return True
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Print a record."""
+        kind = f'{record.levelname.lower()}: ' if record.levelno >= logging.WARNING else ''
+        console.say(kind + record.getMessage())
