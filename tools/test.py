@@ -50,6 +50,8 @@ def parse_args() -> argparse.Namespace:
         parser.error('--out-item needs --out')
     if args.out and args.out_item != 'metrics' and not args.out.endswith(_PREDICTION_FILES):
         parser.error('predictions are .csv or .pkl files; add --out-item metrics for others')
+    if args.tta and (args.show or args.show_dir):
+        parser.error('--show and --show-dir do not go with --tta: an image has several views')
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
     return args
 
