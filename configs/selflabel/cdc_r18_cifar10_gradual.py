@@ -6,6 +6,11 @@ start = _base_.epochs * 5 // 6  # epoch 1000
 ramp = _base_.epochs // 12  # 100 epochs
 threshold = 0.99
 
-model = dict(head=dict(self_label=dict(type='SelfLabelLoss', threshold=threshold)))
+model = dict(
+    _delete_=True,
+    type='SelfLabel',
+    clusterer={{_base_.model}},
+    loss=dict(type='SelfLabelLoss', threshold=threshold),
+)
 data_preprocessor = dict(views=dict(weak=_base_.weak_view, strong=_base_.strong_view))
 custom_hooks = [dict(type='SelfLabelHook', start=start, ramp=ramp)]

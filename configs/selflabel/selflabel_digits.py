@@ -7,7 +7,12 @@ lr = 3e-4
 threshold = 0.9  # the paper's 0.99 is out of reach for softmax(zc/t) at t = 0.2
 load_from = 'work_dirs/cdc_digits/epoch_160.pth'
 
-model = dict(head=dict(self_label=dict(type='SelfLabelLoss', threshold=threshold)))
+model = dict(
+    _delete_=True,
+    type='SelfLabel',
+    clusterer={{_base_.model}},
+    loss=dict(type='SelfLabelLoss', threshold=threshold),
+)
 
 strong_view = dict(
     affine=dict(

@@ -8,7 +8,12 @@ lr = 1e-4
 threshold = 0.99
 load_from = 'work_dirs/cdc_r18_cifar100_20/epoch_1200.pth'
 
-model = dict(head=dict(self_label=dict(type='SelfLabelLoss', threshold=threshold)))
+model = dict(
+    _delete_=True,
+    type='SelfLabel',
+    clusterer={{_base_.model}},
+    loss=dict(type='SelfLabelLoss', threshold=threshold),
+)
 data_preprocessor = dict(
     views=dict(view1=None, view2=None, weak=_base_.weak_view, strong=_base_.strong_view)
 )

@@ -8,7 +8,12 @@ lr = 1e-4
 threshold = 0.99
 load_from = 'work_dirs/cdc_r18_stl10/epoch_1200.pth'
 
-model = dict(head=dict(self_label=dict(type='SelfLabelLoss', threshold=threshold)))
+model = dict(
+    _delete_=True,
+    type='SelfLabel',
+    clusterer={{_base_.model}},
+    loss=dict(type='SelfLabelLoss', threshold=threshold),
+)
 strong_view = dict(
     _base_.strong_view, crop=dict(type='kornia/RandomCrop', size=(96, 96), padding=12)
 )
