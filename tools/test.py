@@ -128,6 +128,7 @@ def main() -> None:
     args = parse_args()
 
     # After parsing, so that --help and mistyped flags answer at once.
+    from mmengine.dist import is_main_process
     from mmengine.evaluator import DumpResults
 
     from cdc_mm import apis
@@ -148,7 +149,7 @@ def main() -> None:
         runner.test_evaluator.metrics.append(dump(out_file_path=args.out))
     with apis.clear_run_errors():
         metrics = runner.test()
-        if args.out and args.out_item == 'metrics':
+        if args.out and args.out_item == 'metrics' and is_main_process():
             dump_atomically(args.out, metrics)
 
 
