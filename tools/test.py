@@ -50,6 +50,8 @@ def parse_args() -> argparse.Namespace:
         parser.error('--out-item needs --out')
     if args.out and args.out_item != 'metrics' and not args.out.endswith(_PREDICTION_FILES):
         parser.error('predictions are .csv or .pkl files; add --out-item metrics for others')
+    if args.tta and (args.show or args.show_dir):
+        parser.error('--show and --show-dir do not go with --tta: an image has several views')
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
     return args
 
@@ -126,6 +128,7 @@ def main() -> None:
     args = parse_args()
 
     # After parsing, so that --help and mistyped flags answer at once.
+    from mmengine.dist import is_main_process
     from mmengine.evaluator import DumpResults
 
     from cdc_mm import apis
@@ -146,7 +149,7 @@ def main() -> None:
         runner.test_evaluator.metrics.append(dump(out_file_path=args.out))
     with apis.clear_run_errors():
         metrics = runner.test()
-        if args.out and args.out_item == 'metrics':
+        if args.out and args.out_item == 'metrics' and is_main_process():
             dump_atomically(args.out, metrics)
 
 
