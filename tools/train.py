@@ -62,7 +62,7 @@ def merge_args(cfg: Config, args: argparse.Namespace) -> Config:
         cfg.resume = True
         cfg.load_from = None if args.resume == 'auto' else args.resume
     if args.auto_scale_lr:
-        cfg.auto_scale_lr.enable = True
+        cfg.setdefault('auto_scale_lr', {}).enable = True
     return cfg
 
 

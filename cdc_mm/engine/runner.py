@@ -10,11 +10,14 @@ from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 from torch import nn
 
-from cdc_mm.checkpoints import check_checkpoint, find_resumable, read_seed
+from cdc_mm.checkpoints import check_backbone, check_checkpoint, find_resumable, read_seed
+from cdc_mm.models import BaseClusterer, BaseEncoder
+from cdc_mm.models.clusterers import check_views
 from cdc_mm.wrappers import unwrap_model
 
 from .console_runner import ConsoleRunner
-from .hooks import PretrainedBackboneHook
+from .hooks import PretrainedBackboneHook, SelfLabelHook
+from .recipe import batch_option, check_image_size, check_processes
 
 
 def init_cpu_distribution(cfg: Config) -> None:
@@ -88,19 +91,24 @@ def _check_work_dir(path: str) -> None:
 def prepare_training(runner: Runner) -> None:
     """Build data and optimiser and check the checkpoint: mistakes show before training starts.
 
+    What need not be a mistake is told: a batch or images that the recipe is not for.
+
     Args:
         runner (Runner): As built, before ``runner.train()``.
 
     Raises:
+        FileNotFoundError: If the weights of an encoder are missing.
         ValueError: If there is no full batch or a batch of one, if ranks would have different
-            batches, or if the checkpoint does not fit.
+            batches, if the data lack a view that the model needs, if the recipe needs several
+            processes (see :func:`check_processes`), or if the checkpoint does not fit.
     """
     loader = runner.train_dataloader
     batch_size, images = runner.cfg.train_dataloader.batch_size, len(loader.sampler)
     if len(loader) == 0:
         raise ValueError(
             f'the training data has {images} images a rank, less than one batch of {batch_size}, '
-            'and drop_last=True leaves none. Lower train_dataloader.batch_size.'
+            'and drop_last=True leaves none. Lower train_dataloader.batch_size: --cfg-options '
+            f'{batch_option(runner.cfg)}={_fitting(images)} fits.'
         )
     if not getattr(loader.sampler, 'round_up', True) and get_world_size() > 1:
         raise ValueError(
@@ -113,7 +121,18 @@ def prepare_training(runner: Runner) -> None:
             'no batch statistics and cannot be spread over clusters. Change '
             'train_dataloader.batch_size or set drop_last=True.'
         )
-    _ = runner.val_loop
+    _check_model(runner)
+    warnings = check_processes(runner.cfg, runner.model, get_world_size())
+    val = getattr(runner.val_loop, 'dataloader', None)
+    warnings += check_image_size(runner.cfg, loader.dataset, getattr(val, 'dataset', None))
+    if batch_size > images:
+        warnings.append(
+            f'The training data has {images} images a rank, less than one batch of {batch_size}: '
+            f'every step has all of them. What fits: --cfg-options {batch_option(runner.cfg)}='
+            f'{_fitting(images)}.'
+        )
+    for warning in warnings:
+        runner.logger.warning(warning)
     runner.optim_wrapper = runner.build_optim_wrapper(runner.optim_wrapper)
     for hook in runner.hooks:
         if isinstance(hook, PretrainedBackboneHook) and not runner._resume:
@@ -122,6 +141,30 @@ def prepare_training(runner: Runner) -> None:
     checkpoint = runner._load_from
     if checkpoint is not None:
         check_checkpoint(runner.model, checkpoint, 'resume' if runner._resume else 'init')
+
+
+def _fitting(images: int) -> int:
+    """The largest power of two that is at most the number of images."""
+    return 1 << (images.bit_length() - 1)
+
+
+def _check_model(runner: Runner) -> None:
+    """Refuse data without a view that the model needs, and an encoder without its weights."""
+    model = unwrap_model(runner.model)
+    for hook in runner.hooks:
+        if isinstance(hook, SelfLabelHook):
+            hook.configure(model)
+    if isinstance(model, BaseClusterer):
+        # The views come from the data set, where it gives rows, or from the preprocessor.
+        source = runner.train_dataloader.dataset
+        if not hasattr(source, 'view_names'):
+            source = model.data_preprocessor
+        if hasattr(source, 'view_names'):
+            check_views(model, source.view_names)
+    for module in model.modules():
+        if isinstance(module, BaseEncoder) and module.weights is not None and not runner._resume:
+            state = module.read_weights(module.weights)
+            check_backbone(module.backbone, state, module.weights)
 
 
 def prepare_test(runner: Runner) -> None:

@@ -28,7 +28,7 @@ class TestSafeCheckpointHook:
             message_hub=dict(
                 log_scalars=dict(loss=HistoryBuffer([1.0], [1])),
                 runtime_info=dict(eta=np.float64(2.5), sizes=[np.int64(1), (np.float32(2.0),)]),
-                resumed_keys={},
+                resumed_keys=dict(loss=True, eta=True),
             ),
         )
 
@@ -44,6 +44,7 @@ class TestSafeCheckpointHook:
         loaded = torch.load(path, weights_only=True)
         assert loaded['meta'] == dict(epoch=3, seed=7)
         assert loaded['message_hub']['runtime_info'] == dict(eta=2.5, sizes=[1, (2.0,)])
+        assert loaded['message_hub']['resumed_keys'] == dict(eta=True)  # of others it would warn
         assert torch.equal(loaded['state_dict']['weight'], torch.ones(2))
 
     def test_the_running_message_hub_is_left_alone(self):

@@ -1,0 +1,177 @@
+"""What is told before a training whose data or processes are not those that its recipe is for."""
+
+import random
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Iterator, List, Optional
+
+import numpy as np
+import torch
+from mmengine.config import Config
+from mmengine.utils.dl_utils.parrots_wrapper import _BatchNorm
+from mmpretrain.models import MoCo
+from PIL import Image
+from torch import nn
+from torch.utils.data import Dataset
+
+from cdc_mm.models import CDC, SplitBatchNorm2d
+from cdc_mm.wrappers import unwrap_model
+
+from .config import read_config
+
+_SMALL_IMAGES = 'configs/cdc_r18_cifar10_folder.py'
+
+
+def batch_option(cfg: Config) -> str:
+    """What to type before ``=`` to set the batch size: its name in the config, or its key."""
+    named = cfg.get('batch_size') == cfg.train_dataloader.batch_size
+    return 'batch_size' if named else 'train_dataloader.batch_size'
+
+
+def check_processes(cfg: Config, model: nn.Module, processes: int) -> List[str]:
+    """Compare the batch of all processes with the one that the recipe is for.
+
+    The recipe is for ``auto_scale_lr.base_batch_size`` images a step, so for as many processes as
+    batches of the config file's ``train_dataloader.batch_size`` go into it. Where these are
+    several and there is only one, MoCo's shuffle BN does nothing, and with plain batch norm query
+    and key of an image share their statistics: the pretext is solved by them. That is refused. A
+    config that is made for one process says so by a ``base_batch_size`` that is its batch size, or
+    by none, and may have any norm.
+
+    Args:
+        cfg (Config): A full config.
+        model (nn.Module): What it builds.
+        processes (int): How many will train.
+
+    Returns:
+        list: What to tell: nothing, or that the learning rate is for another batch.
+
+    Raises:
+        ValueError: If query and key would share their batch statistics, or if ``--auto-scale-lr``
+            has nothing to scale by.
+    """
+    scaling = cfg.get('auto_scale_lr') or {}
+    base = scaling.get('base_batch_size')
+    if base is None:
+        if scaling.get('enable'):
+            raise ValueError(
+                '--auto-scale-lr needs to know for how many images a step the learning rate is: '
+                'add auto_scale_lr=dict(base_batch_size=N) to the config'
+            )
+        return []
+    batch_size = cfg.train_dataloader.batch_size
+    steps = cfg.optim_wrapper.get('accumulative_counts', 1)
+    made_for = base // _own_batch_size(cfg)
+    if processes == 1 and made_for > 1 and _shares_statistics(model):
+        part = 'model.clusterer.backbone' if 'clusterer' in cfg.model else 'model.backbone'
+        raise ValueError(
+            f'this recipe is for {made_for} processes, and this is one: with plain batch norm '
+            'query and key of an image share their batch statistics, and the pretext is solved '
+            f'without learning anything. Start {made_for} processes (tools/dist_train.sh CONFIG '
+            f'{made_for}), or add --cfg-options {part}.norm_cfg.type=SplitBN '
+            f'{batch_option(cfg)}={base}.'
+        )
+    total = batch_size * processes * steps
+    if scaling.get('enable') and steps > 1:
+        raise ValueError(
+            f'--auto-scale-lr does not count accumulative_counts={steps}: set the learning rate '
+            f'for {total} images a step by hand, without it'
+        )
+    if total == base or scaling.get('enable'):
+        return []
+    ways = ['--auto-scale-lr']
+    if base % (processes * steps) == 0:
+        ways.append(f'--cfg-options {batch_option(cfg)}={base // (processes * steps)}')
+    if base % (batch_size * steps) == 0:
+        count = base // (batch_size * steps)
+        ways.append(f'{count} process{"es" * (count > 1)} instead of {processes}')
+    factors = f'{batch_size} x {processes} process{"es" * (processes > 1)}'
+    factors += f' x {steps} accumulated' * (steps > 1)
+    return [
+        f'The learning rate is for {base} images a step, and here a step has {total} ({factors}). '
+        f'What fits: {"; or ".join(ways)}.'
+    ]
+
+
+def _own_batch_size(cfg: Config) -> int:
+    """The batch size that the file itself says, before the command line changed it."""
+    filename = getattr(cfg, 'filename', None)
+    if filename and Path(filename).is_file():
+        cfg = read_config(filename)
+    return cfg.train_dataloader.batch_size
+
+
+def _shares_statistics(model: nn.Module) -> bool:
+    """Whether on one process query and key of a MoCo would have the same batch statistics."""
+    for part in unwrap_model(model).modules():
+        if isinstance(part, (CDC, MoCo)) and any(
+            param.requires_grad for param in part.backbone.parameters()
+        ):
+            norms = [m for m in part.backbone.modules() if isinstance(m, _BatchNorm)]
+            return bool(norms) and not any(isinstance(m, SplitBatchNorm2d) for m in norms)
+    return False
+
+
+def check_image_size(cfg: Config, dataset: Dataset, val: Optional[Dataset] = None) -> List[str]:
+    """Compare the images with the size that the network gets them in.
+
+    Args:
+        cfg (Config): A full config.
+        dataset (Dataset): Its training data. Where it is no data set of images, nothing is told.
+        val (Dataset, optional): Its validation data: training views may get their size only on the
+            device.
+
+    Returns:
+        list: What to tell: nothing, or that the images are far smaller.
+    """
+    if not hasattr(dataset, 'get_data_info') or not len(dataset):
+        return []
+    some = range(0, len(dataset), -(-len(dataset) // 5))
+    sides = [side for side in (_shorter_side(dataset, i) for i in some) if side is not None]
+    if not sides:
+        return []
+    with _unchanged_random():
+        sizes = [_size_for_network(data) for data in (dataset, val) if data is not None]
+    side, size = int(np.median(sides)), max(sizes)
+    if 2 * side > size:
+        return []
+    ways = [_SMALL_IMAGES] if side <= 64 else []
+    if cfg.get('image_size') is not None:
+        ways.append(f'--cfg-options image_size={side}')
+    return [
+        f'The images are {side} pixels wide or high, and the network gets them enlarged to {size}: '
+        'that costs time and gives nothing.'
+        + (f' What fits: {"; or ".join(ways)}.' if ways else '')
+    ]
+
+
+def _shorter_side(dataset: Dataset, index: int) -> Optional[int]:
+    """The shorter side of an image as it lies there; None if that cannot be told cheaply."""
+    info = dataset.get_data_info(index)
+    if info.get('img') is not None:
+        return min(info['img'].shape[:2])
+    try:
+        with Image.open(info['img_path']) as image:  # reads the header only
+            return min(image.size)
+    except (KeyError, OSError):
+        return None
+
+
+def _size_for_network(dataset: Dataset) -> int:
+    """The shorter side of the first image behind the pipeline; 0 if it gives no image."""
+    inputs = dataset[0].get('inputs')
+    while isinstance(inputs, (list, tuple)) and inputs:
+        inputs = inputs[0]
+    return min(inputs.shape[-2:]) if torch.is_tensor(inputs) and inputs.ndim >= 3 else 0
+
+
+@contextmanager
+def _unchanged_random() -> Iterator[None]:
+    """Give back the random numbers that are drawn meanwhile."""
+    states = random.getstate(), np.random.get_state(), torch.get_rng_state()
+    try:
+        yield
+    finally:
+        random.setstate(states[0])
+        np.random.set_state(states[1])
+        torch.set_rng_state(states[2])
