@@ -227,7 +227,7 @@ class _NameSetter(ast.NodeTransformer):
 def set_dataloader_defaults(
     cfg: Config, pin_memory: bool = True, persistent_workers: bool = True
 ) -> None:
-    """Fill in what mmpretrain's tools give every dataloader.
+    """Fill in what depends on the machine, and for other configs what mmpretrain's tools fill in.
 
     Args:
         cfg (Config): Changed in place.
