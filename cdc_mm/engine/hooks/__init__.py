@@ -6,7 +6,7 @@ from .faulty_images_hook import FaultyImagesHook
 from .frozen_backbone_check_hook import FrozenBackboneCheckHook
 from .knn_hook import KNNHook
 from .prepare_clusterer_hook import PrepareClustererHook
-from .pretrained_backbone_hook import PretrainedBackboneHook
+from .pretrained_backbone_hook import PretrainedBackboneHook, check_pretrained_backbone
 from .progress_hook import ProgressHook
 from .safe_checkpoint_hook import SafeCheckpointHook
 from .self_label_hook import SelfLabelHook
@@ -24,4 +24,5 @@ __all__ = [
     'ProgressHook',
     'SafeCheckpointHook',
     'SelfLabelHook',
+    'check_pretrained_backbone',
 ]
