@@ -1,11 +1,13 @@
 """The console: lines that stay and, on a terminal, one line below them that is redrawn."""
 
+import io
 import os
 import shutil
 import sys
 import time
+from contextlib import contextmanager, redirect_stdout
 from datetime import timedelta
-from typing import Iterable, Iterator, Optional
+from typing import Iterable, Iterator, Optional, TextIO
 
 _WIDTH = 10  # of a bar
 _APPEAR_SECONDS, _REDRAW_SECONDS = 0.5, 0.1
@@ -36,6 +38,32 @@ def wipe() -> None:
     if _redrawn:
         print('\r\x1b[K', end='', flush=True)
         _redrawn = False
+
+
+@contextmanager
+def without_lines(start: str) -> Iterator[None]:
+    """Leave out lines that a library prints and that start with a text."""
+    with redirect_stdout(_Sieve(sys.stdout, start)):
+        yield
+
+
+class _Sieve(io.TextIOBase):
+    def __init__(self, stream: TextIO, start: str) -> None:
+        self._stream = stream
+        self._start = start
+        self._dropping = False
+
+    def write(self, text: str) -> int:
+        if self._dropping or text.startswith(self._start):
+            self._dropping = not text.endswith('\n')  # `print` writes the end of a line apart
+            return len(text)
+        return self._stream.write(text)
+
+    def flush(self) -> None:
+        self._stream.flush()
+
+    def isatty(self) -> bool:
+        return self._stream.isatty()
 
 
 def _redraw(text: str) -> None:

@@ -7,9 +7,11 @@ _base_ = [
 
 num_clusters = 10
 epochs = 1200
+batch_size = 512
 lr = 6e-2
 
 model = dict(head=dict(num_clusters=num_clusters))
+train_dataloader = dict(batch_size=batch_size)
 
 # Without clipping, the first gradients of the cross-entropy (alpha / t = 50) throw the network into
 # one point, and it does not come back (docs/results.md). The paper says nothing of it.

@@ -2,11 +2,12 @@
 _base_ = 'cdc_r18_cifar10.py'
 
 num_clusters = 20
+data_root = 'data/cifar100'
 
 model = dict(head=dict(num_clusters=num_clusters))
 
-train_dataloader = dict(dataset=dict(type='CIFAR100Coarse', data_root='data/cifar100'))
-val_dataloader = dict(dataset=dict(type='CIFAR100Coarse', data_root='data/cifar100'))
+train_dataloader = dict(dataset=dict(type='CIFAR100Coarse', data_root=data_root))
+val_dataloader = dict(dataset=dict(type='CIFAR100Coarse', data_root=data_root))
 test_dataloader = val_dataloader
 data_preprocessor = dict(
     mean=[129.3105, 124.1085, 112.404],

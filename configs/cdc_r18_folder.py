@@ -1,11 +1,8 @@
 # CDC on a folder of your own photographs, from scratch: set data_root and num_clusters. Images may
 # have any size and lie at any depth. Clusters are found in all of them, so they are also what is
-# evaluated; labels, if there are class folders, are only compared with the clusters.
-_base_ = [
-    '_base_/models/cdc_r18.py',
-    '_base_/datasets/imagenet_mocov2.py',
-    '_base_/default_runtime.py',
-]
+# evaluated; labels, if there are class folders, are only compared with the clusters. For images of
+# about 32 pixels there is cdc_r18_cifar10_folder.py.
+_base_ = ['_base_/models/cdc_r18.py', '_base_/default_runtime.py']
 
 data_root = 'data/images'
 num_clusters = 10
@@ -13,6 +10,7 @@ image_size = 128
 epochs = 400
 batch_size = 256
 lr = 0.03  # of a batch of 256: the CIFAR-10 recipe's 0.06 for 512
+num_workers = 8
 
 model = dict(
     backbone=dict(type='ResNet'),  # with the stem for photographs
@@ -20,34 +18,60 @@ model = dict(
     queue_size=4096,  # at most the number of images, or they are their own negatives
 )
 
-# What the views differ in, clusters disregard: leave ColorJitter and RandomGrayscale out of `view`
-# where colour tells things apart, RandomFlip where left and right do.
-crop = _base_.crop
-crop[0].scale = image_size
-view = _base_.view
-data_preprocessor = dict(transforms=[view])
+# What the views differ in, clusters disregard: leave out jitter and grey (jitter=None) where colour
+# tells things apart, RandomFlip where left and right do. The values are MoCo v2's.
+crop = [
+    dict(type='RandomResizedCrop', scale=image_size, crop_ratio_range=(0.2, 1.0), backend='pillow'),
+    dict(type='RandomFlip', prob=0.5),
+]
+view = dict(
+    jitter=dict(
+        type='kornia/ColorJitter', brightness=0.4, contrast=0.4, saturation=0.4, hue=0.1, p=0.8
+    ),
+    grey=dict(type='kornia/RandomGrayscale', p=0.2),
+    blur=dict(type='kornia/RandomGaussianBlur', kernel_size=(23, 23), sigma=(0.1, 2.0), p=0.5),
+)
+data_preprocessor = dict(
+    type='MultiViewDataPreprocessor',
+    views=dict(view1=view, view2=view),
+    mean=[123.675, 116.28, 103.53],
+    std=[58.395, 57.12, 57.375],
+    to_rgb=True,
+)
 
-train_pipeline = _base_.train_pipeline
-train_pipeline[1].transforms = [crop]
-test_pipeline = _base_.test_pipeline
-test_pipeline[1].scale = image_size * 8 // 7
-test_pipeline[2].crop_size = image_size
-
+train_pipeline = [
+    dict(type='LoadImage', on_error='skip'),
+    dict(type='MultiView', num_views=2, transforms=[crop]),
+    dict(type='PackInputs'),
+]
+test_pipeline = [
+    dict(type='LoadImage'),
+    dict(type='ResizeEdge', scale=image_size * 8 // 7, edge='short', backend='pillow'),
+    dict(type='CenterCrop', crop_size=image_size),
+    dict(type='PackInputs'),
+]
 train_dataloader = dict(
     batch_size=batch_size,
+    num_workers=num_workers,
+    persistent_workers=num_workers > 0,
+    drop_last=True,
+    collate_fn=dict(type='default_collate'),
+    sampler=dict(type='DefaultSampler', shuffle=True),
     dataset=dict(
-        _delete_=True,
-        type='ImageFolder',
-        data_root=data_root,
-        with_label=False,
-        pipeline=train_pipeline,
+        type='ImageFolder', data_root=data_root, with_label=False, pipeline=train_pipeline
     ),
 )
 val_dataloader = dict(
     batch_size=batch_size,
-    dataset=dict(_delete_=True, type='ImageFolder', data_root=data_root, pipeline=test_pipeline),
+    num_workers=num_workers // 2,
+    persistent_workers=num_workers > 1,
+    collate_fn=dict(type='default_collate'),
+    sampler=dict(type='DefaultSampler', shuffle=False),
+    dataset=dict(type='ImageFolder', data_root=data_root, pipeline=test_pipeline),
 )
+val_evaluator = dict(type='ClusteringMetric')
 test_dataloader = val_dataloader
+test_evaluator = val_evaluator
 
 optim_wrapper = dict(
     optimizer=dict(type='SGD', lr=lr, momentum=0.9, weight_decay=5e-4),

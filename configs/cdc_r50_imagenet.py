@@ -9,9 +9,11 @@ _base_ = [
 
 num_clusters = 1000
 epochs = 200
-lr = 0.03
+batch_size = 32  # on each of 8 GPUs
+lr = 0.03  # of all 256 images
 
 model = dict(head=dict(num_clusters=num_clusters))
+train_dataloader = dict(batch_size=batch_size)
 
 optim_wrapper = dict(optimizer=dict(type='SGD', lr=lr, momentum=0.9, weight_decay=1e-4))
 param_scheduler = [dict(type='CosineAnnealingLR', T_max=epochs, by_epoch=True)]

@@ -1,7 +1,8 @@
 # CDC on 200 classes of ImageNet on top of MoCo v2: section 3.3, ACC 61.4.
 _base_ = 'cdc_r50_imagenet50.py'
 
-num_clusters = subset = 200
+num_clusters = 200
+subset = 200
 
 model = dict(head=dict(num_clusters=num_clusters))
 train_dataloader = dict(dataset=dict(subset=subset))

@@ -4,14 +4,16 @@
 # Weights: moco_v2_800ep_pretrain.pth.tar of https://github.com/facebookresearch/moco
 _base_ = 'cdc_r50_imagenet.py'
 
-num_clusters = subset = 50
+num_clusters = 50
+subset = 50  # how many classes the data have
 epochs = 400
+batch_size = 256
 load_from = 'checkpoints/moco_v2_800ep_pretrain.pth.tar'
 custom_hooks = [dict(type='PretrainedBackboneHook')]
 
 model = dict(backbone=dict(frozen_stages=4), head=dict(num_clusters=num_clusters))
 
-train_dataloader = dict(batch_size=256, dataset=dict(type='ImageNetSubset', subset=subset))
+train_dataloader = dict(batch_size=batch_size, dataset=dict(type='ImageNetSubset', subset=subset))
 val_dataloader = dict(dataset=dict(type='ImageNetSubset', subset=subset))
 test_dataloader = val_dataloader
 

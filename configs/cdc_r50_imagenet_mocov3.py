@@ -7,7 +7,12 @@ _base_ = ['_base_/datasets/imagenet_mocov3.py', '_base_/default_runtime.py']
 
 num_clusters = 1000
 epochs = 200
+warmup = max(1, epochs // 20)  # 10 epochs
+batch_size = 512  # on each of 8 GPUs
 lr = 4.8
+tau = 0.40
+t = 0.10
+alpha = 1.0
 load_from = 'checkpoints/r-50-1000ep.pth.tar'
 
 mlp = dict(type='NonLinearNeck', hid_channels=4096, norm_cfg=dict(type='SyncBN'))
@@ -17,12 +22,18 @@ model = dict(
     neck=dict(in_channels=2048, with_last_bn_affine=False, **mlp),
     predictor=dict(with_avg_pool=False, with_last_bn=False, **mlp),
     head=dict(
-        type='CDCHead', num_clusters=num_clusters, instance_dim=256, tau=0.40, t=0.10, alpha=1.0
+        type='CDCHead',
+        num_clusters=num_clusters,
+        instance_dim=256,
+        tau=tau,
+        t=t,
+        alpha=alpha,
     ),
     momentum=0.99,
 )
 custom_hooks = [dict(type='PretrainedBackboneHook')]
 
+train_dataloader = dict(batch_size=batch_size)
 no_adaptation = dict(decay_mult=0.0, lars_exclude=True)
 optim_wrapper = dict(
     optimizer=dict(type='LARS', lr=lr, momentum=0.9, weight_decay=1e-6),
@@ -34,15 +45,14 @@ param_scheduler = [
         start_factor=1e-4,
         by_epoch=True,
         begin=0,
-        end=10,
+        end=warmup,
         convert_to_iter_based=True,
     ),
     dict(
         type='CosineAnnealingLR',
-        T_max=epochs - 10,
+        T_max=max(1, epochs - warmup),
         by_epoch=True,
-        begin=10,
-        end=epochs,
+        begin=warmup,
         convert_to_iter_based=True,
     ),
 ]

@@ -1,5 +1,7 @@
 """Helpers of the tests."""
 
+import copy
+import itertools
 import os
 import socket
 import subprocess
@@ -9,6 +11,9 @@ from pathlib import Path
 
 import torch
 import torch.multiprocessing as mp
+from mmengine.config import Config
+
+from cdc_mm.engine import build_runner
 
 ROOT = Path(__file__).resolve().parents[1]
 CONFIG = 'configs/cdc_digits.py'
@@ -82,3 +87,61 @@ def run_tool(*args, check=True, env=None, timeout=300):
 def log_of(work_dir):
     """The full log of the newest run in a work dir."""
     return max(Path(work_dir).glob('*/*.log')).read_text()
+
+
+# CDC on the digits with a network that trains an epoch in a moment.
+TINY_CDC = dict(
+    type='CDC',
+    backbone=dict(type='SmallConvNet', in_channels=1, channels=(2, 2, 2, 4), strides=(1, 2, 2, 2)),
+    neck=dict(type='MoCoV2Neck', hid_channels=8),
+    head=dict(type='CDCHead', num_clusters=10, instance_dim=4, t=0.2),
+    queue_size=64,
+    momentum=0.99,
+)
+_runs = itertools.count()
+
+
+def make_runner(work_dir, model, views=('view1', 'view2'), epochs=1, dataset=None, **kwargs):
+    """A real Runner: ``model``, the digits (or another data set), the shipped runtime.
+
+    ``kwargs`` change the config's entries.
+    """
+    cfg = Config.fromfile(ROOT / 'configs/_base_/default_runtime.py')
+    pipeline = [dict(type='PackInputs')]
+    loaders = {}
+    for split in ('train', 'test'):
+        loaders[split] = dict(
+            batch_size=128,
+            num_workers=0,
+            sampler=dict(type='DefaultSampler', shuffle=split == 'train'),
+            collate_fn=dict(type='default_collate'),
+            dataset=(dataset or {}).get(split)
+            or dict(type='Digits', split=split, pipeline=pipeline),
+        )
+    noise = [dict(type='kornia/RandomAffine', degrees=20, p=1.0)]
+    cfg.merge_from_dict(
+        dict(
+            model=copy.deepcopy(model),
+            data_preprocessor=dict(
+                type='MultiViewDataPreprocessor',
+                views={name: [] if name == 'weak' else noise for name in views},
+                mean=[78.0],
+                std=[96.0],
+            ),
+            train_dataloader=loaders['train'],
+            val_dataloader=loaders['test'],
+            test_dataloader=loaders['test'],
+            val_evaluator=dict(type='ClusteringMetric'),
+            test_evaluator=dict(type='ClusteringMetric'),
+            optim_wrapper=dict(optimizer=dict(type='AdamW', lr=3e-3)),
+            train_cfg=dict(by_epoch=True, max_epochs=epochs, val_interval=1),
+            val_cfg=dict(),
+            test_cfg=dict(),
+            work_dir=str(work_dir),
+            experiment_name=f'{Path(work_dir).name}{next(_runs)}',
+            randomness=dict(seed=0),
+        )
+    )
+    cfg.default_hooks.checkpoint.interval = 1
+    cfg.merge_from_dict(kwargs)
+    return build_runner(cfg)

@@ -82,3 +82,14 @@ def test_where_lines_can_be_redrawn(monkeypatch, isatty, term, expected):
     monkeypatch.setattr(sys, 'stdout', SimpleNamespace(isatty=lambda: isatty))
     monkeypatch.setenv('TERM', term)
     assert console.is_terminal() == expected
+
+
+def test_lines_of_libraries_can_be_left_out(capsys):
+    with console.without_lines('Loads'):
+        print('Loads checkpoint')
+        print('Uploads checkpoint')
+        console.say('Loads of fun')
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == 'Uploads checkpoint' and lines[1].endswith('Loads of fun')
+    print('Loads')
+    assert capsys.readouterr().out == 'Loads\n'

@@ -48,8 +48,10 @@ def config(work_dir, data_root, workers, train_cfg, checkpoint, sampler='Default
                 symmetric=True,
                 data_preprocessor=dict(
                     type='MultiViewDataPreprocessor',
-                    num_views=4,
-                    transforms=[[dict(type='kornia/RandomHorizontalFlip')]],
+                    views={
+                        name: [dict(type='kornia/RandomHorizontalFlip')]
+                        for name in ('view1', 'view2', 'weak', 'strong')
+                    },
                     mean=[127.0] * 3,
                     std=[50.0] * 3,
                 ),

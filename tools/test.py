@@ -4,6 +4,7 @@
 import argparse
 import os
 import os.path as osp
+import tempfile
 from copy import deepcopy
 
 from mmengine.config import Config, ConfigDict
@@ -16,7 +17,13 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('config', help='config file')
     parser.add_argument('checkpoint', help='checkpoint file')
-    parser.add_argument('--work-dir', help='where the metrics and the contact sheet go')
+    parser.add_argument(
+        '--data', help="folder of new images, in place of the config's: its pipeline, any depth"
+    )
+    parser.add_argument(
+        '--work-dir',
+        help='log and contact sheet go into test/ in it, in a folder named after the checkpoint',
+    )
     parser.add_argument('--out', help='file for the results (.csv, .pkl, .json or .yaml)')
     parser.add_argument(
         '--out-item',
@@ -43,6 +50,8 @@ def parse_args() -> argparse.Namespace:
         parser.error('--out-item needs --out')
     if args.out and args.out_item != 'metrics' and not args.out.endswith(_PREDICTION_FILES):
         parser.error('predictions are .csv or .pkl files; add --out-item metrics for others')
+    if args.tta and (args.show or args.show_dir):
+        parser.error('--show and --show-dir do not go with --tta: an image has several views')
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
     return args
 
@@ -53,16 +62,18 @@ def merge_args(cfg: Config, args: argparse.Namespace) -> Config:
     cfg.load_from = args.checkpoint
     cfg.resume = False
     # Priority: command line, config, name of the config.
-    if args.work_dir is not None:
-        cfg.work_dir = args.work_dir
-    elif cfg.get('work_dir') is None:
-        cfg.work_dir = osp.join('work_dirs', osp.splitext(osp.basename(args.config))[0])
+    work_dir = args.work_dir or cfg.get('work_dir') or osp.join('work_dirs', stem(args.config))
+    # Not into the folder of the training, whose contact sheet it would overwrite.
+    name = stem(args.checkpoint)
+    if args.data is not None:
+        name += f'_{osp.basename(osp.abspath(args.data))}'
+        use_folder(cfg, args.data)
+    cfg.work_dir = osp.join(work_dir, 'test', name)
     if args.amp:
         cfg.test_cfg.fp16 = True
     if args.show or args.show_dir is not None:
-        cfg.default_hooks.visualization = dict(
-            type='VisualizationHook',
-            enable=True,
+        cfg.default_hooks.pictures = dict(
+            type='PictureHook',
             show=args.show,
             wait_time=args.wait_time,
             out_dir=args.show_dir,
@@ -71,6 +82,32 @@ def merge_args(cfg: Config, args: argparse.Namespace) -> Config:
     if args.tta:
         use_tta(cfg)
     return cfg
+
+
+def stem(path: str) -> str:
+    return osp.splitext(osp.basename(path))[0]
+
+
+def use_folder(cfg: Config, folder: str) -> None:
+    """Test on the images below a folder, prepared as the config's own."""
+    pipeline = cfg.test_dataloader.dataset.get('pipeline', [])
+    if not any(step.type.startswith('LoadImage') for step in pipeline):
+        raise ValueError(
+            f"--data {folder}: the config's test images are no files, so that its pipeline reads "
+            'none. Use a config of a folder with the same network.'
+        )
+    cfg.test_dataloader.dataset = dict(type='ImageFolder', data_root=folder, pipeline=pipeline)
+
+
+def check_output(path: str) -> None:
+    """Make the folder of a file that will be written, or say that it cannot be."""
+    folder = osp.dirname(osp.abspath(path))
+    try:
+        os.makedirs(folder, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise ValueError(f'--out {path} cannot be written to: {error.strerror}') from error
 
 
 def use_tta(cfg: Config) -> None:
@@ -91,6 +128,7 @@ def main() -> None:
     args = parse_args()
 
     # After parsing, so that --help and mistyped flags answer at once.
+    from mmengine.dist import is_main_process
     from mmengine.evaluator import DumpResults
 
     from cdc_mm import apis
@@ -102,6 +140,8 @@ def main() -> None:
             apis.trust_checkpoints()
         cfg = merge_args(apis.read_config(args.config, args.cfg_options), args)
         apis.set_dataloader_defaults(cfg, pin_memory=not args.no_pin_memory)
+        if args.out:
+            check_output(args.out)
         runner = apis.build_runner(cfg)
         apis.prepare_test(runner)
     if args.out and args.out_item != 'metrics':
@@ -109,7 +149,7 @@ def main() -> None:
         runner.test_evaluator.metrics.append(dump(out_file_path=args.out))
     with apis.clear_run_errors():
         metrics = runner.test()
-        if args.out and args.out_item == 'metrics':
+        if args.out and args.out_item == 'metrics' and is_main_process():
             dump_atomically(args.out, metrics)
 
 

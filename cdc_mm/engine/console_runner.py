@@ -17,10 +17,13 @@ _HOSTS = tuple(
 )
 # Warnings about their own code, which no user can mend, by how they start.
 _OF_NO_USE = ('"FileClient" will be deprecated', '"HardDiskBackend" is the alias')
-_OF_NO_USE_FROM_TORCH = (
+_PYTHON_WARNINGS_OF_NO_USE = (
     # The recipes ask for as many workers as a machine with GPUs has cores.
     'This DataLoader will create',
-    # mmengine's schedulers count the step before the first one.
+    # On each rank.
+    'Setting (OMP|MKL)_NUM_THREADS environment variable',
+    # mmengine's own arguments, and its schedulers' count of the step before the first one.
+    '`broadcast_buffers` is deprecated',
     'Detected call of `lr_scheduler.step',
 )
 
@@ -32,12 +35,17 @@ class ConsoleRunner(Runner):
     With ``CDC_MM_VERBOSE=1`` it is as mmengine has it.
     """
 
+    def setup_env(self, env_cfg: dict) -> None:
+        """Silence warnings that nobody can act on."""
+        if not console.is_verbose():
+            for message in _PYTHON_WARNINGS_OF_NO_USE:
+                warnings.filterwarnings('ignore', message=message)
+        super().setup_env(env_cfg)
+
     def build_logger(self, *args, **kwargs) -> MMLogger:
         """Give mmengine's logger another handler for the console."""
         logger = super().build_logger(*args, **kwargs)
         if not console.is_verbose():
-            for message in _OF_NO_USE_FROM_TORCH:
-                warnings.filterwarnings('ignore', message=message)
             logger.handlers[:] = [
                 ConsoleHandler(handler.level) if type(handler) is logging.StreamHandler else handler
                 for handler in logger.handlers
@@ -51,6 +59,11 @@ class ConsoleRunner(Runner):
         super().register_hooks(default_hooks, custom_hooks)
         if not console.is_verbose():
             self.register_hook(ProgressHook())
+
+    def load_or_resume(self) -> None:
+        """Load as mmengine does, without its line on each rank: it has been said what is loaded."""
+        with console.without_lines('Loads checkpoint by'):
+            super().load_or_resume()
 
 
 class ConsoleHandler(logging.Handler):

@@ -1,5 +1,6 @@
+from .captioned_image import draw_caption
 from .contact_sheet import draw_contact_sheet
 from .curves import draw_curves
 from .scatter import draw_scatter
 
-__all__ = ['draw_contact_sheet', 'draw_curves', 'draw_scatter']
+__all__ = ['draw_caption', 'draw_contact_sheet', 'draw_curves', 'draw_scatter']

@@ -1,4 +1,6 @@
 # Table 6, without constraint: no cross-entropy to equal-sized assignments.
 _base_ = '../cdc_r18_cifar10.py'
 
-model = dict(head=dict(alpha=0.0))
+alpha = 0.0
+
+model = dict(head=dict(alpha=alpha))

@@ -1,9 +1,10 @@
 # Linear classifier on the frozen backbone of cdc_digits.py, with the ablation's probe of CIFAR-10
 # (linear_r18_cifar10.py): SGD, lr 30, cosine over 100 epochs. No flip: it changes a digit.
-_base_ = ['../_base_/datasets/digits.py', '../_base_/linear_runtime.py']
+_base_ = ['../_base_/datasets/digits_images.py', '../_base_/linear_runtime.py']
 
 num_classes = 10
 epochs = 100
+batch_size = 128
 lr = 30.0
 
 model = dict(
@@ -18,12 +19,12 @@ model = dict(
     neck=dict(type='GlobalAveragePooling'),
     head=dict(type='LinearClsHead', num_classes=num_classes, in_channels=128),
 )
-data_preprocessor = dict(_delete_=True, type='ClsDataPreprocessor', mean=[78.0], std=[96.0])
+data_preprocessor = dict(type='ClsDataPreprocessor')
 
 # Padding of an eighth, as 4 of 32.
 train_pipeline = [dict(type='RandomCrop', crop_size=8, padding=1), dict(type='PackInputs')]
-train_dataloader = dict(dataset=dict(pipeline=train_pipeline))
-val_evaluator = dict(_delete_=True, type='Accuracy')
+train_dataloader = dict(batch_size=batch_size, dataset=dict(pipeline=train_pipeline))
+val_evaluator = dict(type='Accuracy')
 test_evaluator = val_evaluator
 
 optim_wrapper = dict(optimizer=dict(type='SGD', lr=lr, momentum=0.9, weight_decay=0.0))

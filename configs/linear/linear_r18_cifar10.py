@@ -1,9 +1,10 @@
 # Linear classification on CIFAR-10 on the frozen backbone of cdc_r18_cifar10.py: the probe of the
 # ablation (Table 6).
-_base_ = ['../_base_/datasets/cifar10.py', '../_base_/linear_runtime.py']
+_base_ = ['../_base_/datasets/cifar10_images.py', '../_base_/linear_runtime.py']
 
 num_classes = 10
 epochs = 100
+batch_size = 512
 lr = 30.0
 
 model = dict(
@@ -12,21 +13,17 @@ model = dict(
     neck=dict(type='GlobalAveragePooling'),
     head=dict(type='LinearClsHead', num_classes=num_classes, in_channels=512),
 )
-data_preprocessor = dict(
-    _delete_=True,
-    type='ClsDataPreprocessor',
-    mean=[125.307, 122.961, 113.8575],
-    std=[51.5865, 50.847, 51.255],
-    to_rgb=False,  # CIFAR10 gives RGB
-)
+data_preprocessor = dict(type='ClsDataPreprocessor')
 
 train_pipeline = [
     dict(type='RandomCrop', crop_size=32, padding=4),
     dict(type='RandomFlip', prob=0.5),
     dict(type='PackInputs'),
 ]
-train_dataloader = dict(drop_last=False, dataset=dict(pipeline=train_pipeline))
-val_evaluator = dict(_delete_=True, type='Accuracy')
+train_dataloader = dict(
+    batch_size=batch_size, drop_last=False, dataset=dict(pipeline=train_pipeline)
+)
+val_evaluator = dict(type='Accuracy')
 test_evaluator = val_evaluator
 
 optim_wrapper = dict(optimizer=dict(type='SGD', lr=lr, momentum=0.9, weight_decay=0.0))

@@ -2,6 +2,8 @@
 _base_ = 'linear_r18_cifar10.py'
 
 data_root = 'data/cifar10_folder'
+train_prefix = 'train'
+test_prefix = 'test'
 
 train_pipeline = [
     dict(type='LoadImage'),
@@ -15,7 +17,7 @@ train_dataloader = dict(
         _delete_=True,
         type='ImageFolder',
         data_root=data_root,
-        data_prefix='train',
+        data_prefix=train_prefix,
         pipeline=train_pipeline,
     )
 )
@@ -24,7 +26,7 @@ val_dataloader = dict(
         _delete_=True,
         type='ImageFolder',
         data_root=data_root,
-        data_prefix='test',
+        data_prefix=test_prefix,
         pipeline=test_pipeline,
     )
 )

@@ -9,11 +9,14 @@ num_classes = 20
 epochs = 100
 lr = 0.05
 batch_size = 16
-
+num_workers = 4
+half_period = 12
 data_root = 'data/VOCdevkit/VOC2007'
+image_size = 300
+
 train_pipeline = [
     dict(type='LoadImage'),
-    dict(type='Resize', scale=(300, 300), backend='pillow'),
+    dict(type='Resize', scale=(image_size, image_size), backend='pillow'),
     dict(type='NumpyToPIL', to_rgb=True),
     dict(
         type='RandomChoice',
@@ -29,19 +32,23 @@ train_pipeline = [
 ]
 test_pipeline = [
     dict(type='LoadImage'),
-    dict(type='ResizeEdge', scale=330, edge='short', backend='pillow'),
-    dict(type='CenterCrop', crop_size=300),
+    dict(type='ResizeEdge', scale=image_size * 11 // 10, edge='short', backend='pillow'),
+    dict(type='CenterCrop', crop_size=image_size),
     dict(type='PackInputs'),
 ]
 train_dataloader = dict(
     batch_size=batch_size,
-    num_workers=4,
+    num_workers=num_workers,
+    persistent_workers=num_workers > 0,
+    collate_fn=dict(type='default_collate'),
     sampler=dict(type='DefaultSampler', shuffle=True),
     dataset=dict(type='VOC07', data_root=data_root, split='trainval', pipeline=train_pipeline),
 )
 val_dataloader = dict(
     batch_size=64,
-    num_workers=4,
+    num_workers=num_workers,
+    persistent_workers=num_workers > 0,
+    collate_fn=dict(type='default_collate'),
     sampler=dict(type='DefaultSampler', shuffle=False),
     dataset=dict(type='VOC07', data_root=data_root, split='test', pipeline=test_pipeline),
 )
@@ -64,5 +71,5 @@ data_preprocessor = dict(
     std=[68.221, 67.273, 70.808],
 )
 optim_wrapper = dict(optimizer=dict(type='SGD', lr=lr, momentum=0.9, weight_decay=0.0))
-param_scheduler = [dict(type='CosineAnnealingLR', T_max=12, by_epoch=True)]
+param_scheduler = [dict(type='CosineAnnealingLR', T_max=half_period, by_epoch=True)]
 train_cfg = dict(by_epoch=True, max_epochs=epochs, val_interval=10)

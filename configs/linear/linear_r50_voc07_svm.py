@@ -3,10 +3,12 @@
 # if given to tools/train.py.
 _base_ = 'linear_r50_voc07.py'
 
+eval_size = 224
+
 test_pipeline = [
-    dict(type='LoadImageFromFile'),
-    dict(type='ResizeEdge', scale=256, edge='short', backend='pillow'),
-    dict(type='CenterCrop', crop_size=224),
+    dict(type='LoadImage'),
+    dict(type='ResizeEdge', scale=eval_size * 8 // 7, edge='short', backend='pillow'),
+    dict(type='CenterCrop', crop_size=eval_size),
     dict(type='PackInputs'),
 ]
 val_dataloader = dict(dataset=dict(pipeline=test_pipeline))

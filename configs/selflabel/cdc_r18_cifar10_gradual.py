@@ -2,13 +2,15 @@
 # The paper gives no schedule; here it comes in over 100 epochs, late, when clusters are stable.
 _base_ = ['../cdc_r18_cifar10.py', '../_base_/self_label.py']
 
-start = 1000
-ramp = 100
+start = _base_.epochs * 5 // 6  # epoch 1000
+ramp = _base_.epochs // 12  # 100 epochs
 threshold = 0.99
 
-model = dict(head=dict(self_label=dict(type='SelfLabelLoss', threshold=threshold)))
-data_preprocessor = dict(
-    num_views=[2, 1, 1],
-    transforms=[_base_.view, _base_.weak_view, _base_.strong_view],
+model = dict(
+    _delete_=True,
+    type='SelfLabel',
+    clusterer={{_base_.model}},
+    loss=dict(type='SelfLabelLoss', threshold=threshold),
 )
+data_preprocessor = dict(views=dict(weak=_base_.weak_view, strong=_base_.strong_view))
 custom_hooks = [dict(type='SelfLabelHook', start=start, ramp=ramp)]

@@ -275,8 +275,8 @@ def test_views_are_those_of_training_and_repeat(cfg, checkpoint, tmp_path, num_w
 
 def test_takes_the_view_that_is_asked_for(cfg, checkpoint, tmp_path):
     """Views that only mirror: of the second, rows are those of mirrored images."""
-    flips = [[dict(type='kornia/RandomHorizontalFlip', p=p)] for p in (0.0, 1.0)]
-    cfg.data_preprocessor.update(num_views=[1, 1], transforms=flips)
+    for view, p in (('view1', 0.0), ('view2', 1.0)):
+        cfg.data_preprocessor.views[view] = [dict(type='kornia/RandomHorizontalFlip', p=p)]
     cfg.train_dataloader.dataset.pipeline = cfg.test_dataloader.dataset.pipeline
     extract = extractor(cfg, checkpoint, tmp_path)
     np.testing.assert_allclose(extract('test', view=0).rows, extract('test').rows, atol=1e-5)

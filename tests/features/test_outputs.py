@@ -53,10 +53,8 @@ def test_nothing_moves_while_it_runs(model):
 
 
 def test_takes_one_view_of_those_of_training(model):
-    flips = [[dict(type='kornia/RandomHorizontalFlip', p=p)] for p in (0.0, 1.0)]
-    model.data_preprocessor = MODELS.build(
-        dict(type='MultiViewDataPreprocessor', num_views=[1, 1], transforms=flips)
-    )
+    views = {f'p{p:.0f}': [dict(type='kornia/RandomHorizontalFlip', p=p)] for p in (0.0, 1.0)}
+    model.data_preprocessor = MODELS.build(dict(type='MultiViewDataPreprocessor', views=views))
     data = list(batches())
     mirrored = [dict(batch, inputs=batch['inputs'].flip(3)) for batch in data]
     for view, expected in ((0, data), (1, mirrored)):

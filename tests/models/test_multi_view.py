@@ -7,8 +7,9 @@ from mmpretrain.registry import BATCH_AUGMENTS, MODELS
 from scipy.stats import ks_2samp
 from torchvision.transforms import RandomResizedCrop
 
-FLIP = [dict(type='kornia/RandomHorizontalFlip', p=0.5)]
-AFFINE = [dict(type='kornia/RandomAffine', degrees=30, p=1.0)]
+FLIP = dict(flip=dict(type='kornia/RandomHorizontalFlip', p=0.5))
+AFFINE = dict(affine=dict(type='kornia/RandomAffine', degrees=30, p=1.0))
+NEVER, ALWAYS = (dict(flip=dict(type='kornia/RandomHorizontalFlip', p=p)) for p in (0.0, 1.0))
 
 
 def build(**kwargs):
@@ -19,82 +20,162 @@ def images(n=6, c=3):
     return torch.randint(0, 256, (n, c, 8, 8), dtype=torch.uint8)
 
 
-def test_makes_views_of_the_batch():
+def train(model, inputs):
+    return model(dict(inputs=inputs, data_samples=None), True)['inputs']
+
+
+def test_makes_views_of_the_batch_by_name():
     x = images()
-    out = build(num_views=2, transforms=[FLIP])(dict(inputs=x, data_samples=None), True)['inputs']
-    assert len(out) == 2
-    for view in out:
+    model = build(views=dict(view1=FLIP, view2=FLIP))
+    out = train(model, x)
+    assert model.view_names == tuple(out) == ('view1', 'view2')
+    for view in out.values():
         for original, image in zip(x.float() / 255, view, strict=True):
             assert torch.allclose(image, original) or torch.allclose(image, original.flip(-1))
 
 
 def test_every_sample_and_every_view_has_its_own_draw():
     x = images(1).expand(8, -1, -1, -1)
-    a, b = build(num_views=2, transforms=[AFFINE])(dict(inputs=x), True)['inputs']
-    together = torch.cat([a, b])
+    together = torch.cat([*train(build(views=dict(a=AFFINE, b=AFFINE)), x).values()])
     for i in range(16):
         for j in range(i):
             assert not torch.allclose(together[i], together[j])
 
 
-def test_different_transforms_for_each_view():
+def test_draws_come_in_the_order_of_the_views():
+    """Those of all steps of the first view, then those of the second: kornia's own."""
     x = images()
-    never, always = ([dict(type='kornia/RandomHorizontalFlip', p=p)] for p in (0.0, 1.0))
-    out = build(num_views=[1, 1], transforms=[never, always])(dict(inputs=x), True)['inputs']
-    torch.testing.assert_close(out[0], x / 255)
+    steps = dict(
+        affine=dict(type='kornia/RandomAffine', degrees=30, p=0.5),
+        gamma=dict(type='kornia/RandomGamma', gamma=(0.5, 2.0), p=0.5),
+    )
+    affine, gamma = (BATCH_AUGMENTS.build(step) for step in steps.values())
+    torch.manual_seed(3)
+    expected = [gamma(affine(x / 255)) for _ in range(2)]
+    torch.manual_seed(3)
+    out = train(build(views=dict(strong=steps, weak=steps)), x)
+    assert tuple(out) == ('strong', 'weak')
+    for view, value in zip(out.values(), expected, strict=True):
+        assert torch.equal(view, value)
+
+
+def test_different_steps_for_each_view():
+    x = images()
+    out = train(build(views=dict(weak=NEVER, strong=ALWAYS)), x)
+    torch.testing.assert_close(out['weak'], x / 255)
+    torch.testing.assert_close(out['strong'], x.flip(-1) / 255)
+
+
+def test_steps_of_the_ith_name_apply_to_a_pipelines_view_i():
+    x = [images(), images()]
+    model = build(views=dict(weak=NEVER, strong=ALWAYS))
+    out = train(model, x)
+    torch.testing.assert_close(out['weak'], x[0] / 255)
+    torch.testing.assert_close(out['strong'], x[1].flip(-1) / 255)
+    with pytest.raises(ValueError, match=r'made 3 views .* has 2: weak, strong\. .*num_views'):
+        train(model, [images()] * 3)
+
+
+def test_a_batch_that_was_not_collated_is_told():
+    with pytest.raises(ValueError, match=r"collate_fn=dict\(type='default_collate'\)"):
+        train(build(), list(images(2)))  # as many as views
+
+
+def test_steps_may_be_a_list_and_none_leaves_one_out():
+    x = images()
+    steps = dict(**ALWAYS, grey=None)
+    for views in (
+        dict(view1=list(ALWAYS.values()), view2=steps, weak=None),
+        dict(weak=None, view1=steps, view2=steps),
+    ):
+        model = build(views=views)
+        out = train(model, x)
+        assert model.view_names == tuple(out) == ('view1', 'view2')
+        for view in out.values():
+            torch.testing.assert_close(view, x.flip(-1) / 255)
+
+
+@pytest.mark.parametrize('names', [None, ('view1',), ('view1', 'view2', 'weak')])
+@pytest.mark.parametrize('empty', [(), dict(), dict(flip=None)])
+def test_without_steps_every_name_has_the_normalised_image(names, empty):
+    views = names and {name: empty for name in names}
+    model = build(views=views, mean=[10.0] * 3, std=[5.0] * 3)
+    assert model.view_names == (names or ('view1', 'view2'))
+    x = images()
+    out = train(model, x)
+    assert tuple(out) == model.view_names
+    for view in out.values():
+        torch.testing.assert_close(view, (x.float() - 10) / 5, rtol=1e-5, atol=1e-5)
+    assert len({view.data_ptr() for view in out.values()}) == len(out)
+
+
+def test_pipelines_views_are_only_normalised_without_steps():
+    x = [images(), images()]
+    out = train(build(mean=[10.0] * 3, std=[5.0] * 3), x)
+    for view, original in zip(out.values(), x, strict=True):
+        torch.testing.assert_close(view, (original.float() - 10) / 5, rtol=1e-5, atol=1e-5)
+
+
+def test_a_list_for_models_that_take_one():
+    x = images()
+    out = train(build(views=dict(view1=NEVER, view2=ALWAYS), named=False), x)
+    assert isinstance(out, list) and len(out) == 2
     torch.testing.assert_close(out[1], x.flip(-1) / 255)
 
 
-def test_transforms_of_view_i_apply_to_a_pipelines_view_i():
-    x = [images(), images()]
-    never, always = ([dict(type='kornia/RandomHorizontalFlip', p=p)] for p in (0.0, 1.0))
-    model = build(num_views=[1, 1], transforms=[never, always])
-    out = model(dict(inputs=x), True)['inputs']
-    torch.testing.assert_close(out[0], x[0] / 255)
-    torch.testing.assert_close(out[1], x[1].flip(-1) / 255)
-    with pytest.raises(ValueError, match='made 3 views'):
-        model(dict(inputs=[images()] * 3), True)
-
-
-def test_pipelines_views_are_only_normalised_without_transforms():
-    x = [images(), images()]
-    out = build(mean=[10.0] * 3, std=[5.0] * 3)(dict(inputs=x), True)['inputs']
-    for view, original in zip(out, x, strict=True):
-        torch.testing.assert_close(view, (original.float() - 10) / 5, rtol=1e-5, atol=1e-5)
+@pytest.mark.parametrize('training', [True, False])
+def test_rows_pass_as_they_are(training):
+    model = build(views=dict(view1=AFFINE, view2=AFFINE), mean=[1.0] * 3, std=[2.0] * 3)
+    rows = dict(view1=torch.randn(4, 5), neighbor=torch.randn(4, 5))
+    out = model(dict(inputs=rows, data_samples=['kept']), training)
+    assert list(out['inputs']) == list(rows) and out['data_samples'] == ['kept']
+    assert all(torch.equal(out['inputs'][name], rows[name]) for name in rows)
+    same = model(dict(inputs=rows['view1']), training)['inputs']
+    assert torch.equal(same, rows['view1'])
+    with pytest.raises(ValueError, match=r'only rows .*\(6, 3, 8, 8\)'):
+        model(dict(inputs=dict(view1=images())), training)
 
 
 def test_evaluation_only_normalises_and_turns_bgr_into_rgb():
     x = images()
-    model = build(transforms=[AFFINE], mean=[1.0, 2.0, 3.0], std=[4.0, 5.0, 6.0], to_rgb=True)
+    views = dict(view1=AFFINE, view2=AFFINE)
+    model = build(views=views, mean=[1.0, 2.0, 3.0], std=[4.0, 5.0, 6.0], to_rgb=True)
     out = model(dict(inputs=x, data_samples=['kept']), False)
     mean, std = torch.tensor([1.0, 2, 3])[:, None, None], torch.tensor([4.0, 5, 6])[:, None, None]
     expected = (x.flip(1).float() - mean) / std
     torch.testing.assert_close(out['inputs'], expected, rtol=1e-5, atol=1e-5)
     assert out['data_samples'] == ['kept']
+    both = model(dict(inputs=[x, x]), False)['inputs']  # test-time augmentation
+    assert isinstance(both, list)
+    torch.testing.assert_close(both[1], expected, rtol=1e-5, atol=1e-5)
 
 
-def test_transforms_see_rgb():
+def test_steps_see_rgb():
     x = torch.zeros(2, 3, 8, 8, dtype=torch.uint8)
     x[:, 0] = 255  # blue in BGR
-    out = build(num_views=1, transforms=[FLIP], to_rgb=True)(dict(inputs=x), True)['inputs'][0]
+    out = train(build(views=dict(view1=FLIP), to_rgb=True), x)['view1']
     assert bool((out[:, 2] == 1).all()) and bool((out[:, :2] == 0).all())
 
 
 def test_same_seed_same_views():
     x = images()
-    model = build(transforms=[AFFINE])
+    model = build(views=dict(view1=AFFINE, view2=AFFINE))
     outs = []
     for _ in range(2):
         torch.manual_seed(3)
-        outs.append(torch.cat(model(dict(inputs=x), True)['inputs']))
+        outs.append(torch.cat([*train(model, x).values()]))
     assert torch.equal(*outs)
 
 
-def test_refuses_uneven_settings():
-    with pytest.raises(ValueError, match='num_views has 2 entries and transforms 1'):
-        build(num_views=[1, 1], transforms=[FLIP])
+def test_refuses_what_are_no_steps():
+    for views in ({}, dict(view1=None)):
+        with pytest.raises(ValueError, match='has no view'):
+            build(views=views)
+    for steps in (dict(type='kornia/RandomHorizontalFlip'), ['kornia/RandomHorizontalFlip']):
+        with pytest.raises(ValueError, match='steps of view1 must be a dict of named configs'):
+            build(views=dict(view1=steps))
     with pytest.raises(KeyError, match='kornia/NoSuch'):
-        build(num_views=2, transforms=[[dict(type='kornia/NoSuch')]])
+        build(views=dict(view1=dict(step=dict(type='kornia/NoSuch'))))
 
 
 def test_kornia_is_registered():
@@ -103,7 +184,7 @@ def test_kornia_is_registered():
 
 def test_settings_of_the_augmentation_stay_out_of_checkpoints():
     solarize = dict(type='kornia/RandomSolarize', thresholds=0.1, additions=0.1)
-    module = build(num_views=2, transforms=[[solarize]])
+    module = build(views=dict(view1=dict(solarize=solarize)))
     assert not [name for name in module.state_dict() if 'augment' in name]
 
 
@@ -114,9 +195,10 @@ def test_settings_of_the_augmentation_stay_out_of_checkpoints():
 def test_augmentations_of_the_configs_are_torchvisions(name, crop):
     """SimCLR's and MoCo v2's are defined by torchvision's transforms."""
     cfg = Config.fromfile(ROOT / f'configs/{name}.py')
+    assert cfg.data_preprocessor.views.view1 == cfg.data_preprocessor.views.view2
     steps = {
         step.type.removeprefix('kornia/'): BATCH_AUGMENTS.build(step)
-        for step in cfg.data_preprocessor.transforms[0]
+        for step in cfg.data_preprocessor.views.view1.values()
     }
     x = torch.rand(200, 3, 32, 32)
     jitter, grey = steps['ColorJitter'], steps['RandomGrayscale']
@@ -149,7 +231,7 @@ def test_augmentations_of_the_configs_are_torchvisions(name, crop):
     assert 0.1 < changed.float().mean() < 0.3
     torch.testing.assert_close(made[changed], tv.rgb_to_grayscale(x[changed], 3), rtol=0, atol=2e-3)
     if crop is None:  # made in the data workers by mmpretrain, which calls Pillow
-        assert steps['RandomGaussianBlur'].p == 0.5 and tuple(cfg.view[2].sigma) == (0.1, 2.0)
+        assert steps['RandomGaussianBlur'].p == 0.5 and tuple(cfg.view.blur.sigma) == (0.1, 2.0)
         assert (cfg.crop[0].scale, tuple(cfg.crop[0].crop_ratio_range)) == (224, (0.2, 1.0))
         return
     assert 'RandomGaussianBlur' not in steps and steps['RandomHorizontalFlip'].p == 0.5

@@ -1,5 +1,6 @@
 """The tools as a user types them. Those that fail early run in this process to save time."""
 
+import csv
 import json
 import pickle
 import re
@@ -58,12 +59,14 @@ def test_resume_continues(trained, tmp_path, call, capsys):
     work_dir, _ = trained
     call('train', CONFIG, '--work-dir', tmp_path, '--resume', work_dir / 'epoch_1.pth',
          '--no-validate', options=(*SMALL, 'train_cfg.max_epochs=3'))  # fmt: skip
+    text = capsys.readouterr().out
+    assert 'goes on after epoch 1\n' in text and 'warning' not in text
     assert (tmp_path / 'epoch_2.pth').is_file() and (tmp_path / 'epoch_3.pth').is_file()
     assert not (tmp_path / 'epoch_1.pth').exists()
     state = torch.load(tmp_path / 'epoch_3.pth', weights_only=True)
     assert (state['meta']['epoch'], state['meta']['iter']) == (3, 66)
     before = torch.load(work_dir / 'epoch_1.pth', weights_only=True)
-    key = 'queue_ptr'
+    key = 'queue.ptr'
     advanced = (int(before['state_dict'][key]) + 44 * 128) % 100
     assert int(state['state_dict'][key]) == advanced
 
@@ -88,7 +91,33 @@ def test_test_gives_the_metrics_of_validation(trained, tmp_path, call):
     validated = [json.loads(line) for line in scalars]
     acc = [line['clustering/acc'] for line in validated if 'clustering/acc' in line][-1]
     assert metrics['clustering/acc'] == pytest.approx(acc)
-    assert cv2.imread(str(tmp_path / 'contact_sheet.png')).shape[0] > 60
+    sheet = tmp_path / 'test' / 'epoch_2' / 'contact_sheet.png'
+    assert cv2.imread(str(sheet)).shape[0] > 60
+
+
+def test_an_evaluation_leaves_the_folder_of_the_training_as_it_is(trained, call, capsys):
+    work_dir, _ = trained
+    before = {path: path.stat().st_mtime_ns for path in work_dir.iterdir()}
+    call('test', CONFIG, work_dir / 'epoch_2.pth', '--work-dir', work_dir, options=SMALL)
+    own = work_dir / 'test' / 'epoch_2'
+    assert f'Contact sheet: {own}/contact_sheet.png' in capsys.readouterr().out
+    before.pop(work_dir / 'test', None)
+    assert before == {
+        path: path.stat().st_mtime_ns for path in work_dir.iterdir() if path.name != 'test'
+    }
+
+
+def test_the_file_of_out_is_checked_before_the_evaluation(trained, tmp_path, call):
+    work_dir, _ = trained
+    (tmp_path / 'file').touch()
+    with pytest.raises(SystemExit, match=r'--out .*/file/x\.csv cannot be written to: '):
+        call('test', CONFIG, work_dir / 'epoch_2.pth', '--work-dir', tmp_path,
+             '--out', tmp_path / 'file' / 'x.csv', options=SMALL)  # fmt: skip
+    assert not (tmp_path / 'test').exists()
+    out = tmp_path / 'made' / 'for' / 'it' / 'metrics.json'
+    call('test', CONFIG, work_dir / 'epoch_2.pth', '--work-dir', tmp_path, '--out', out,
+         '--out-item', 'metrics', options=SMALL)  # fmt: skip
+    assert out.is_file()
 
 
 def test_test_writes_predictions_and_pictures(trained, tmp_path, call):
@@ -98,7 +127,8 @@ def test_test_writes_predictions_and_pictures(trained, tmp_path, call):
          '--show-dir', tmp_path / 'show', '--interval', 100, options=SMALL)  # fmt: skip
     predictions = pickle.loads(out.read_bytes())
     assert len(predictions) == 360 and predictions[0]['pred_score'].shape == (10,)
-    assert list((tmp_path / 'show').rglob('*.png'))
+    pictures = sorted(path.name for path in (tmp_path / 'show').iterdir())
+    assert pictures == ['000000.png', '000100.png', '000200.png', '000300.png']
 
 
 def test_test_writes_the_cluster_of_each_image(trained, tmp_path, call):
@@ -121,7 +151,7 @@ def test_tta_averages_flips(trained, tmp_path, call):
     assert json.loads(out.read_text())['clustering/num_samples'] == 360
 
 
-def test_two_processes_without_a_gpu(tmp_path):
+def test_two_processes_without_a_gpu(tmp_path, call):
     options = (*SMALL, 'train_cfg.max_epochs=1')
     env = dict(PORT=str(free_port()))
     done = run_tool('tools/dist_train.sh', CONFIG, 2, '--work-dir', tmp_path / 'train',
@@ -130,18 +160,17 @@ def test_two_processes_without_a_gpu(tmp_path):
     assert done.stdout.count('epoch 1: ACC') == 1  # one process of them speaks
     checkpoint = tmp_path / 'train' / 'epoch_1.pth'
     assert torch.load(checkpoint, weights_only=True)['meta']['iter'] == 11
-    results = {}
-    for name, command in (
-        ('two', ('tools/dist_test.sh', CONFIG, checkpoint, 2)),
-        ('one', ('tools/test.py', CONFIG, checkpoint)),
-    ):
-        out = tmp_path / f'{name}.json'
-        run_tool(*command, '--work-dir', tmp_path / name, '--out', out, '--out-item', 'metrics',
-                 '--cfg-options', *options, 'test_dataloader.batch_size=50', env=env)  # fmt: skip
-        results[name] = json.loads(out.read_text())
-    sizes = [results[name].pop('clustering/cluster_sizes') for name in results]
-    assert sizes[0] == sizes[1]
-    assert results['two'] == pytest.approx(results['one'])
+    options += ('test_dataloader.batch_size=50',)
+    for name, extra in (('plain', []), ('tta', ['--tta'])):
+        two, one = (tmp_path / f'{name}_{count}.json' for count in ('two', 'one'))
+        args = (*extra, '--work-dir', tmp_path / name, '--out-item', 'metrics', '--out')
+        done = run_tool('tools/dist_test.sh', CONFIG, checkpoint, 2, *args, two,
+                        '--cfg-options', *options, env=env)  # fmt: skip
+        assert len(done.stdout.splitlines()) <= 4 and done.stderr == ''
+        call('test', CONFIG, checkpoint, *args, one, options=options)
+        two, one = (json.loads(path.read_text()) for path in (two, one))
+        assert two.pop('clustering/cluster_sizes') == one.pop('clustering/cluster_sizes')
+        assert two == pytest.approx(one)
 
 
 def test_slurm_scripts_call_the_tools(tmp_path):
@@ -186,7 +215,7 @@ FOLDER = 'configs/cdc_r18_cifar10_folder.py'
         (CONFIG, ['model.head.num_clusters=1'], 'num_clusters must be at least 2, got 1'),
         (CONFIG, ['model.head.num_cluster=7'], 'num_cluster'),
         (CONFIG, ['model.queue=7'], "unexpected keyword argument 'queue'"),
-        (CONFIG, ['model.neck.in_channels=99'], 'Set neck.in_channels=128'),
+        (CONFIG, ['model.neck.in_channels=99'], 'Leave neck.in_channels out'),
         (CONFIG, ['model.neck.out_channels=99'], 'the neck puts out 99'),
         (CONFIG, ['model.queue_size=0'], 'queue_size must be at least 1'),
         (CONFIG, ['train_dataloader.batch_size=2000'], 'Lower train_dataloader.batch_size'),
@@ -236,9 +265,40 @@ def test_a_folder_without_labels_trains_and_tests(call, tmp_path, capsys):
     assert (tmp_path / 'work' / 'contact_sheet.png').is_file()
 
 
+def test_new_images_are_clustered_by_the_configs_pipeline(call, tmp_path, capsys):
+    root = generated.image_folder(tmp_path / 'data')
+    new = tmp_path / 'new'
+    generated.image_folder(new, size=32)
+    options = [
+        'model.backbone.stem_channels=4', 'model.backbone.base_channels=4',
+        'model.neck.in_channels=32', 'train_dataloader.batch_size=4', 'model.queue_size=8',
+        'train_dataloader.num_workers=0', 'val_dataloader.num_workers=0',
+        'test_dataloader.num_workers=0', 'train_cfg.max_epochs=1',
+        *[f'{field}.dataset.data_root={root}'
+          for field in ('train_dataloader', 'val_dataloader', 'test_dataloader')],
+    ]  # fmt: skip
+    call('train', FOLDER, '--work-dir', tmp_path / 'work', '--no-validate', options=options)
+    checkpoint = tmp_path / 'work' / 'epoch_1.pth'
+    out = tmp_path / 'clusters.csv'
+    call('test', FOLDER, checkpoint, '--work-dir', tmp_path / 'work', '--data', new, '--out', out,
+         options=options)  # fmt: skip
+    with out.open() as file:
+        images = [row['image'] for row in csv.DictReader(file)]
+    assert sorted(images) == sorted(map(str, new.rglob('*.jpg')))
+    assert (tmp_path / 'work' / 'test' / 'epoch_1_new' / 'contact_sheet.png').is_file()
+    with pytest.raises(SystemExit, match='none does not exist'):
+        call('test', FOLDER, checkpoint, '--data', tmp_path / 'none', options=options)
+
+
+def test_new_images_need_a_pipeline_that_reads_files(trained, tmp_path, call):
+    work_dir, _ = trained
+    with pytest.raises(SystemExit, match="the config's test images are no files"):
+        call('test', CONFIG, work_dir / 'epoch_2.pth', '--data', tmp_path, options=SMALL)
+
+
 def test_testing_refuses_a_checkpoint_of_another_architecture(trained, tmp_path, call):
     work_dir, _ = trained
-    with pytest.raises(SystemExit, match='another architecture: backbone'):
+    with pytest.raises(SystemExit, match=r'another architecture: encoder\.backbone'):
         call('test', CONFIG, work_dir / 'epoch_2.pth', '--work-dir', tmp_path)
 
 
@@ -260,6 +320,7 @@ def test_output_flags_are_checked_before_work(call, tmp_path, capsys):
     for args, message in (
         (['--out-item', 'metrics'], '--out-item needs --out'),
         (['--out', 'x.json'], 'add --out-item metrics'),
+        (['--tta', '--show-dir', 'x'], 'an image has several views'),
     ):
         with pytest.raises(SystemExit):
             call('test', CONFIG, 'x.pth', *args)

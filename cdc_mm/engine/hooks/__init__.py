@@ -5,6 +5,7 @@ from .exact_resume_hook import ExactResumeHook
 from .faulty_images_hook import FaultyImagesHook
 from .frozen_backbone_check_hook import FrozenBackboneCheckHook
 from .knn_hook import KNNHook
+from .picture_hook import PictureHook
 from .prepare_clusterer_hook import PrepareClustererHook
 from .pretrained_backbone_hook import PretrainedBackboneHook, check_pretrained_backbone
 from .progress_hook import ProgressHook
@@ -19,6 +20,7 @@ __all__ = [
     'FaultyImagesHook',
     'FrozenBackboneCheckHook',
     'KNNHook',
+    'PictureHook',
     'PrepareClustererHook',
     'PretrainedBackboneHook',
     'ProgressHook',

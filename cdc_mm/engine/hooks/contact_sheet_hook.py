@@ -81,7 +81,7 @@ class ContactSheetHook(Hook):
                 reverse=True,
             )[: self.images_per_cluster]
             title = f'cluster {cluster}\n{size} images'
-            rows.append((title, [self._to_rgb(runner, image) for _, _, image in entries]))
+            rows.append((title, [to_rgb(runner, image) for _, _, image in entries]))
         sheet = draw_contact_sheet(rows)
         path = Path(runner.work_dir) / 'contact_sheet.png'
         mmcv.imwrite(sheet[..., ::-1], str(path))
@@ -97,8 +97,8 @@ class ContactSheetHook(Hook):
         """Draw the sheet."""
         self.after_val_epoch(runner, metrics)
 
-    @staticmethod
-    def _to_rgb(runner, image: np.ndarray) -> np.ndarray:
-        model = unwrap_model(runner.model)
-        bgr = getattr(model.data_preprocessor, '_channel_conversion', False)
-        return image[..., ::-1] if bgr else image
+
+def to_rgb(runner, image: np.ndarray) -> np.ndarray:
+    """An image (H, W, C) as the data set gives it, in the order RGB."""
+    bgr = getattr(unwrap_model(runner.model).data_preprocessor, '_channel_conversion', False)
+    return image[..., ::-1] if bgr else image

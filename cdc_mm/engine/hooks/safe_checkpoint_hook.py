@@ -33,7 +33,10 @@ class SafeCheckpointHook(CheckpointHook):
         """Turn the checkpoint, in place, into plain containers, numbers and tensors."""
         message_hub = checkpoint.get('message_hub')
         if message_hub is not None:
-            checkpoint['message_hub'] = dict(message_hub, log_scalars={})
+            # mmengine warns of each name without a value.
+            names = message_hub['resumed_keys'].items()
+            names = {name: on for name, on in names if name in message_hub['runtime_info']}
+            checkpoint['message_hub'] = dict(message_hub, log_scalars={}, resumed_keys=names)
         for key, value in checkpoint.items():
             if key != 'state_dict':
                 checkpoint[key] = _to_plain(value)

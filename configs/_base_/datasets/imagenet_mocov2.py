@@ -1,18 +1,24 @@
 # MoCo v2's augmentation: the crop, which must see the full image, in the data workers; the rest for
 # whole batches on the model's device.
+data_root = 'data/imagenet'
+batch_size = 32  # on each of 8 GPUs
+num_workers = 8  # of each GPU
+image_size = 224
+
 crop = [
-    dict(type='RandomResizedCrop', scale=224, crop_ratio_range=(0.2, 1.0), backend='pillow'),
+    dict(type='RandomResizedCrop', scale=image_size, crop_ratio_range=(0.2, 1.0), backend='pillow'),
     dict(type='RandomFlip', prob=0.5),
 ]
-view = [
-    dict(type='kornia/ColorJitter', brightness=0.4, contrast=0.4, saturation=0.4, hue=0.1, p=0.8),
-    dict(type='kornia/RandomGrayscale', p=0.2),
-    dict(type='kornia/RandomGaussianBlur', kernel_size=(23, 23), sigma=(0.1, 2.0), p=0.5),
-]
+view = dict(
+    jitter=dict(
+        type='kornia/ColorJitter', brightness=0.4, contrast=0.4, saturation=0.4, hue=0.1, p=0.8
+    ),
+    grey=dict(type='kornia/RandomGrayscale', p=0.2),
+    blur=dict(type='kornia/RandomGaussianBlur', kernel_size=(23, 23), sigma=(0.1, 2.0), p=0.5),
+)
 data_preprocessor = dict(
     type='MultiViewDataPreprocessor',
-    num_views=2,
-    transforms=[view],
+    views=dict(view1=view, view2=view),
     mean=[123.675, 116.28, 103.53],
     std=[58.395, 57.12, 57.375],
     to_rgb=True,
@@ -25,24 +31,26 @@ train_pipeline = [
 ]
 test_pipeline = [
     dict(type='LoadImage'),
-    dict(type='ResizeEdge', scale=256, edge='short', backend='pillow'),
-    dict(type='CenterCrop', crop_size=224),
+    dict(type='ResizeEdge', scale=image_size * 8 // 7, edge='short', backend='pillow'),
+    dict(type='CenterCrop', crop_size=image_size),
     dict(type='PackInputs'),
 ]
 train_dataloader = dict(
-    batch_size=32,  # on each of 8 GPUs
-    num_workers=8,
+    batch_size=batch_size,
+    num_workers=num_workers,
+    persistent_workers=num_workers > 0,
     drop_last=True,
+    collate_fn=dict(type='default_collate'),
     sampler=dict(type='DefaultSampler', shuffle=True),
-    dataset=dict(
-        type='ImageNet', data_root='data/imagenet', split='train', pipeline=train_pipeline
-    ),
+    dataset=dict(type='ImageNet', data_root=data_root, split='train', pipeline=train_pipeline),
 )
 val_dataloader = dict(
     batch_size=64,
-    num_workers=4,
+    num_workers=num_workers // 2,
+    persistent_workers=num_workers > 1,
+    collate_fn=dict(type='default_collate'),
     sampler=dict(type='DefaultSampler', shuffle=False),
-    dataset=dict(type='ImageNet', data_root='data/imagenet', split='val', pipeline=test_pipeline),
+    dataset=dict(type='ImageNet', data_root=data_root, split='val', pipeline=test_pipeline),
 )
 val_evaluator = dict(type='ClusteringMetric')
 test_dataloader = val_dataloader
