@@ -9,8 +9,16 @@ import warnings
 with warnings.catch_warnings():
     # mmcv-lite warns about compiled operators that nothing here uses.
     warnings.filterwarnings('ignore', message='Fail to import ``MultiScaleDeformableAttention``')
-    from . import datasets, engine, evaluation, models, visualization
+    from . import datasets, engine, evaluation, features, models, visualization
 
 from .version import __version__
 
-__all__ = ['__version__', 'datasets', 'engine', 'evaluation', 'models', 'visualization']
+__all__ = [
+    '__version__',
+    'datasets',
+    'engine',
+    'evaluation',
+    'features',
+    'models',
+    'visualization',
+]

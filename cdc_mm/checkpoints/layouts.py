@@ -1,6 +1,6 @@
 import re
 from collections import OrderedDict
-from typing import Dict, Tuple
+from typing import Dict, Optional, Tuple
 
 import torch
 from torch import nn
@@ -57,7 +57,9 @@ _MMPRETRAIN_VIT = (
 )
 
 
-def read_backbone(filename: str, momentum: bool = False) -> 'OrderedDict[str, torch.Tensor]':
+def read_backbone(
+    filename: str, momentum: bool = False, backbone: Optional[nn.Module] = None
+) -> 'OrderedDict[str, torch.Tensor]':
     """Read the weights of the backbone from a pretraining checkpoint, whatever its layout.
 
     Known are checkpoints of this project and of mmpretrain, the released files of MoCo v2
@@ -68,6 +70,8 @@ def read_backbone(filename: str, momentum: bool = False) -> 'OrderedDict[str, to
         filename (str): A local file.
         momentum (bool): Whether to take this project's momentum encoder instead of its query
             encoder.
+        backbone (nn.Module, optional): What will be filled. Its names are then known, too, besides
+            those of ResNets and ViTs, in a file that holds a backbone alone.
 
     Returns:
         OrderedDict: Weights by their names within the backbone (``conv1.weight``,
@@ -78,15 +82,16 @@ def read_backbone(filename: str, momentum: bool = False) -> 'OrderedDict[str, to
         FileNotFoundError: If there is no such file.
         ValueError: If it cannot be read, or holds no backbone.
     """
-    return pick_backbone(read_state_dict(filename), filename, momentum)
+    return pick_backbone(read_state_dict(filename), filename, momentum, backbone)
 
 
 def pick_backbone(
-    state: State, filename: str, momentum: bool = False
+    state: State, filename: str, momentum: bool = False, backbone: Optional[nn.Module] = None
 ) -> 'OrderedDict[str, torch.Tensor]':
     """As :func:`read_backbone`, of weights that have been read."""
     state = {name.removeprefix('module.'): value for name, value in state.items()}
     prefixes = _MOMENTUM_PREFIXES if momentum else _PREFIXES
+    known = {*_FIRST_LAYERS, *(() if backbone is None else backbone.state_dict())}
     for prefix in prefixes:
         found = OrderedDict(
             (name.removeprefix(prefix), value)
@@ -94,8 +99,8 @@ def pick_backbone(
             if name.startswith(prefix)
         )
         weights = OrderedDict((k, v) for k, v in found.items() if not k.startswith(_HEADS))
-        # Without a prefix anything would match, so the first layer's name decides.
-        if weights and (prefix or any(name in weights for name in _FIRST_LAYERS)):
+        # Without a prefix anything would match, so the names decide.
+        if weights and (prefix or known & weights.keys()):
             return from_open_clip(weights)
     raise ValueError(
         f'{filename} holds no backbone: none of its {len(state)} weights is named '

@@ -10,11 +10,13 @@ from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 from torch import nn
 
-from cdc_mm.checkpoints import check_checkpoint, find_resumable, read_seed
+from cdc_mm.checkpoints import check_backbone, check_checkpoint, find_resumable, read_seed
+from cdc_mm.models import BaseClusterer, BaseEncoder
+from cdc_mm.models.clusterers import check_views
 from cdc_mm.wrappers import unwrap_model
 
 from .console_runner import ConsoleRunner
-from .hooks import PretrainedBackboneHook
+from .hooks import PretrainedBackboneHook, SelfLabelHook
 from .recipe import batch_option, check_image_size, check_processes
 
 
@@ -95,9 +97,10 @@ def prepare_training(runner: Runner) -> None:
         runner (Runner): As built, before ``runner.train()``.
 
     Raises:
+        FileNotFoundError: If the weights of an encoder are missing.
         ValueError: If there is no full batch or a batch of one, if ranks would have different
-            batches, if the recipe needs several processes (see :func:`check_processes`), or if the
-            checkpoint does not fit.
+            batches, if the data lack a view that the model needs, if the recipe needs several
+            processes (see :func:`check_processes`), or if the checkpoint does not fit.
     """
     loader = runner.train_dataloader
     batch_size, images = runner.cfg.train_dataloader.batch_size, len(loader.sampler)
@@ -118,6 +121,7 @@ def prepare_training(runner: Runner) -> None:
             'no batch statistics and cannot be spread over clusters. Change '
             'train_dataloader.batch_size or set drop_last=True.'
         )
+    _check_model(runner)
     warnings = check_processes(runner.cfg, runner.model, get_world_size())
     val = getattr(runner.val_loop, 'dataloader', None)
     warnings += check_image_size(runner.cfg, loader.dataset, getattr(val, 'dataset', None))
@@ -142,6 +146,25 @@ def prepare_training(runner: Runner) -> None:
 def _fitting(images: int) -> int:
     """The largest power of two that is at most the number of images."""
     return 1 << (images.bit_length() - 1)
+
+
+def _check_model(runner: Runner) -> None:
+    """Refuse data without a view that the model needs, and an encoder without its weights."""
+    model = unwrap_model(runner.model)
+    for hook in runner.hooks:
+        if isinstance(hook, SelfLabelHook):
+            hook.configure(model)
+    if isinstance(model, BaseClusterer):
+        # The views come from the data set, where it gives rows, or from the preprocessor.
+        source = runner.train_dataloader.dataset
+        if not hasattr(source, 'view_names'):
+            source = model.data_preprocessor
+        if hasattr(source, 'view_names'):
+            check_views(model, source.view_names)
+    for module in model.modules():
+        if isinstance(module, BaseEncoder) and module.weights is not None and not runner._resume:
+            state = module.read_weights(module.weights)
+            check_backbone(module.backbone, state, module.weights)
 
 
 def prepare_test(runner: Runner) -> None:

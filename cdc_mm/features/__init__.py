@@ -1,22 +1,27 @@
+from .encoder_rows import EncoderRows, encoder_pipeline
 from .extractor import (
     FeatureExtractor,
     Features,
     evaluation_dataset_cfg,
     evaluation_loader,
 )
+from .feature_dataset import FeatureDataset
 from .images import Images, scan_images
 from .labels import LabelledRows, labelled_rows, multi_hot
-from .neighbors import nearest_neighbors, top_k
+from .neighbors import nearest_neighbors, neighbor_table, top_k
 from .outputs import iterate_outputs, known_outputs
 from .store import FeatureStore, Rows
 
 __all__ = [
+    'EncoderRows',
+    'FeatureDataset',
     'FeatureExtractor',
     'FeatureStore',
     'Features',
     'Images',
     'LabelledRows',
     'Rows',
+    'encoder_pipeline',
     'evaluation_dataset_cfg',
     'evaluation_loader',
     'iterate_outputs',
@@ -24,6 +29,7 @@ __all__ = [
     'labelled_rows',
     'multi_hot',
     'nearest_neighbors',
+    'neighbor_table',
     'scan_images',
     'top_k',
 ]

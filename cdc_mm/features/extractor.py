@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from mmengine.config import Config
 from mmengine.device import get_device
+from mmengine.dist import is_main_process
 from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
 from mmpretrain.registry import DATASETS, MODELS
@@ -160,33 +161,26 @@ class FeatureExtractor:
                 store, images, dataset, encode, loader.batch_size, loader.num_workers, split,
                 seeded_view,
             )  # fmt: skip
-        return read_features(store, images, split)
+        rows, kept = store.rows(images.ids)
+        report_unreadable(images, kept, split)
+        labels, names = ([column[i] for i in kept] for column in (images.labels, images.names))
+        return Features(rows, labels, names)
 
 
-def read_features(store: FeatureStore, images: Images, title: str) -> Features:
-    """Rows of the images that could be read, which the store must hold; says which could not.
+def report_unreadable(images: Images, kept: np.ndarray, title: str) -> None:
+    """Say how many images could not be read, if there are any.
 
     Args:
-        store (FeatureStore): See :func:`fill_store`.
         images (Images): See :func:`scan_images`.
-        title (str): What the images are, for the line that is printed.
-
-    Returns:
-        Features: Rows, labels and names.
-
-    Raises:
-        RunError: If none could be read.
+        kept (np.ndarray): Numbers of those that could.
+        title (str): What the images are.
     """
-    rows, kept = store.rows(images.ids)
-    labels, names = images.labels, images.names
-    if len(kept) < len(names):
-        lost = np.setdiff1d(np.arange(len(names)), kept)
+    lost = np.setdiff1d(np.arange(len(images.names)), kept)
+    if len(lost) and is_main_process():
         print(
             f'{title}: {len(lost)} images could not be read and are left out, such as '
-            f'{names[lost[0]]}'
+            f'{images.names[lost[0]]}'
         )
-        labels, names = ([column[i] for i in kept] for column in (labels, names))
-    return Features(rows, labels, names)
 
 
 def training_view(preprocessor: torch.nn.Module, view: int, batch: dict) -> Tensor:

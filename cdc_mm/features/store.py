@@ -175,7 +175,7 @@ class FeatureStore:
         Raises:
             RunError: If the folder cannot be written to.
         """
-        with self._locked():
+        with self.locked():
             self.refresh()
             numbers = [self._next_number() if is_main_process() else None]
             broadcast_object_list(numbers)
@@ -189,7 +189,8 @@ class FeatureStore:
             self.refresh()
 
     @contextmanager
-    def _locked(self) -> Iterator[None]:
+    def locked(self) -> Iterator[None]:
+        """While one of several jobs writes into the folder; on ranks, the first holds the lock."""
         if not is_main_process():
             yield
             return
@@ -206,6 +207,9 @@ class FeatureStore:
                 pass  # a file system without locks
             yield
         finally:
+            # Closing alone would leave it to a data worker that has inherited the file.
+            with suppress(OSError):
+                fcntl.flock(lock, fcntl.LOCK_UN)
             os.close(lock)
 
     def _next_number(self) -> int:
@@ -231,17 +235,15 @@ class FeatureStore:
         good, dims = [], None
         for name in self._names():
             try:
-                width = check_array(self.path / name, self.dtype)
-                if width not in (None, dims or width):
+                count, width = check_array(self.path / name, self.dtype)
+                if count and width != (dims or width):
                     raise ValueError(f'its rows have {width} values, others {dims}')
             except (OSError, ValueError, KeyError, TypeError) as error:
                 print(
                     f'{self.path / name}.npy is left out and its rows are made anew: {error}',
                     flush=True,
                 )
-                for suffix in ('.json', '.npy'):
-                    with suppress(OSError):
-                        (self.path / f'{name}{suffix}').unlink()
+                remove_array(self.path / name)
             else:
                 good.append(name)
                 dims = width or dims
@@ -370,7 +372,7 @@ def writing_to(folder: Path) -> Iterator[None]:
         ) from error
 
 
-def check_array(path: Path, dtype: str) -> Optional[int]:
+def check_array(path: Path, dtype: str) -> Tuple[int, int]:
     """Compare a ``.npy`` file with what the description beside it says.
 
     Args:
@@ -378,7 +380,7 @@ def check_array(path: Path, dtype: str) -> Optional[int]:
         dtype (str): What the rows must be.
 
     Returns:
-        int | None: D; None if the part has no rows.
+        tuple: Its shape; without rows there need be no file.
 
     Raises:
         ValueError: If it is not the array that was written.
@@ -387,24 +389,32 @@ def check_array(path: Path, dtype: str) -> Optional[int]:
         OSError: If one of them cannot be read.
     """
     info = json.loads(path.with_suffix('.json').read_text())
-    if len(_from_hex(info.get('ids', ''))) != info['shape'][0] and 'ids' in info:
+    count, dims = info['shape']
+    if 'ids' in info and len(_from_hex(info['ids'])) != count:
         raise ValueError('its list of images does not fit its rows')
-    if info['shape'][0] == 0:
-        return None
+    if count == 0:
+        return count, dims
     with open(path.with_suffix('.npy'), 'rb') as file:
         if np.lib.format.read_magic(file) != (1, 0):
             raise ValueError('it is no array of version 1.0')
         shape, _, found = np.lib.format.read_array_header_1_0(file)
-        if list(shape) != info['shape'] or found != np.dtype(dtype) or info['dtype'] != dtype:
-            raise ValueError(f'it holds {shape} {found}, not {info["shape"]} {dtype}')
+        if shape != (count, dims) or found != np.dtype(dtype) or info['dtype'] != dtype:
+            raise ValueError(f'it holds {shape} {found}, not {(count, dims)} {dtype}')
         total, size = 0, 0
         # Read, not mapped: what is mapped counts as memory of the process.
         while chunk := file.read(1 << 22):
             total = zlib.crc32(chunk, total)
             size += len(chunk)
-    if size != shape[0] * shape[1] * found.itemsize or total != info['crc32']:
+    if size != count * dims * found.itemsize or total != info['crc32']:
         raise ValueError('its checksum is not the one that was written')
-    return shape[1]
+    return count, dims
+
+
+def remove_array(path: Path) -> None:
+    """Remove both files, as far as that is allowed."""
+    for suffix in ('.json', '.npy'):
+        with suppress(OSError):
+            path.with_suffix(suffix).unlink()
 
 
 def _find(table: np.ndarray, ids: np.ndarray) -> np.ndarray:

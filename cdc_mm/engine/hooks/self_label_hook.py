@@ -1,6 +1,7 @@
 from mmengine.hooks import Hook
 from mmengine.runner import BaseLoop
 from mmpretrain.registry import HOOKS
+from torch import nn
 
 from cdc_mm.models import SelfLabel
 from cdc_mm.wrappers import unwrap_model
@@ -45,26 +46,38 @@ class SelfLabelHook(Hook):
             return 0.0
         return self.weight * min(1.0, (epoch - self.start + 1) / (self.ramp + 1))
 
-    def before_run(self, runner) -> None:
-        """Say whether self-labelling is all there is.
+    def configure(self, model: nn.Module) -> None:
+        """Say whether self-labelling is all there is, and so which views the model needs.
+
+        Args:
+            model (nn.Module): A :class:`SelfLabel`.
 
         Raises:
-            ValueError: If the model is no :class:`SelfLabel`.
+            ValueError: If it is another model.
         """
+        if not isinstance(model, SelfLabel):
+            raise ValueError(
+                f'SelfLabelHook drives a SelfLabel, and the model is a {type(model).__name__}: '
+                "wrap it, model=dict(type='SelfLabel', clusterer=<the model>)."
+            )
+        model.finetune = self.finetune
+
+    def before_run(self, runner) -> None:
+        """Configure the model, if it is going to be trained."""
         if not isinstance(runner._train_loop, BaseLoop):
             return
-        model = _model(runner)
-        model.finetune = self.finetune
+        model = unwrap_model(runner.model)
+        self.configure(model)
         if model.pseudo_labels is None:
             model.prepare(len(runner.train_dataloader.dataset))
 
     def before_train_epoch(self, runner) -> None:
         """Set the weight of the epoch."""
-        _model(runner).weight = self.weight_at(runner.epoch)
+        unwrap_model(runner.model).weight = self.weight_at(runner.epoch)
 
     def after_train_epoch(self, runner) -> None:
         """Log what the pseudo-labels did."""
-        model = _model(runner)
+        model = unwrap_model(runner.model)
         if model.weight == 0:
             return
         summary = model.pseudo_labels.finish_epoch()
@@ -83,13 +96,3 @@ class SelfLabelHook(Hook):
                 'A cluster without confident images gets no labels, and the others will take its '
                 'images: lower the threshold of the SelfLabelLoss.'
             )
-
-
-def _model(runner) -> SelfLabel:
-    model = unwrap_model(runner.model)
-    if not isinstance(model, SelfLabel):
-        raise ValueError(
-            f'SelfLabelHook drives a SelfLabel, and the model is a {type(model).__name__}'
-            ": wrap it, model=dict(type='SelfLabel', clusterer=<the model>)."
-        )
-    return model

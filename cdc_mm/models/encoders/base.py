@@ -86,7 +86,7 @@ class BaseEncoder(BaseModule, metaclass=ABCMeta):
 
     def read_weights(self, filename: str) -> Dict[str, Tensor]:
         """The weights of a checkpoint by the names that they have in ``backbone``."""
-        return fit_backbone(read_backbone(filename), self.backbone)
+        return fit_backbone(read_backbone(filename, backbone=self.backbone), self.backbone)
 
     def fill(self, state: Dict[str, Tensor], filename: str) -> None:
         """Fill the network with weights, and say how many; see ``init_weights``."""

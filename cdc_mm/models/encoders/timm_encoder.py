@@ -54,7 +54,9 @@ class TimmEncoder(BaseEncoder):
         model = timm.create_model(name, pretrained=pretrained, num_classes=0, **kwargs)
         data = timm.data.resolve_model_data_config(model)
         mean, std = ([255 * value for value in data[key]] for key in ('mean', 'std'))
-        super().__init__(model, freeze, weights, mean, std, data['input_size'][-1])
+        size = kwargs.get('img_size', data['input_size'][-1])
+        size = size if isinstance(size, int) else size[-1]
+        super().__init__(model, freeze, weights, mean, std, size)
         self.pretrained = pretrained
 
     @property
@@ -76,6 +78,6 @@ class TimmEncoder(BaseEncoder):
 
     def read_weights(self, filename: str) -> Dict[str, Tensor]:
         """The weights of a file by timm's names, which knows how released files name them."""
-        state = read_backbone(filename)
+        state = read_backbone(filename, backbone=self.backbone)
         convert = getattr(sys.modules[type(self.backbone).__module__], 'checkpoint_filter_fn', None)
         return state if convert is None else convert(state, self.backbone)

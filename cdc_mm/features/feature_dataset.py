@@ -1,0 +1,201 @@
+from copy import deepcopy
+from functools import reduce
+from pathlib import Path
+from typing import Dict, List, Optional, Sequence, Union
+
+import numpy as np
+import torch
+from mmengine.device import get_device
+from mmpretrain.registry import DATASETS, MODELS
+from mmpretrain.structures import DataSample
+from torch import Tensor, nn
+from torch.utils.data import Dataset
+
+from .encoder_rows import EncoderRows
+from .extractor import report_unreadable
+from .neighbors import neighbor_table
+
+SOURCES = ('image', 'augmented', 'neighbor')
+
+
+@DATASETS.register_module()
+class FeatureDataset(Dataset):
+    """Rows of a frozen encoder in the place of images, for training and for evaluation.
+
+    Each image passes the encoder once, and so does each of its augmented views; from then on an
+    epoch takes seconds. What is missing in the store is made when the data set is built, with
+    progress; see :class:`FeatureStore` for what is made anew when something changes.
+
+    In training an item holds a row for each named view: of the image itself (``image``), of one of
+    its augmented views (``augmented``) or of one of its nearest neighbours (``neighbor``), drawn
+    at random each time; views that draw from the same source get different ones. Without ``views``,
+    for evaluation, it is the row of the image.
+
+    Images that could not be read are left out. On several ranks all must build it.
+
+    Args:
+        dataset (dict): Config of the images; without a ``pipeline`` it gets
+            :func:`encoder_pipeline` for the size that the encoder was trained with.
+        encoder (dict | nn.Module): Config of the encoder, or one that is built.
+        views (dict, optional): Source of each view by its name. Defaults to none.
+        num_views (int): Augmented views of each image. Defaults to 4.
+        num_neighbors (int): Neighbours of each image. Defaults to 20.
+        augment (dict | list, optional): Steps of the augmentation, as of a view of the
+            :class:`MultiViewDataPreprocessor`; they see images as the pipeline leaves them.
+        store_dir (str | Path): Where the stores lie. Defaults to ``work_dirs/features``.
+        to_rgb (bool): Whether the images come as BGR, as from ``LoadImage``. Defaults to True.
+        dtype (str): ``float32`` or ``float16``, of the rows on disk. Defaults to ``float32``.
+        bf16 (bool): Whether the encoder computes in bfloat16. Defaults to False.
+        batch_size (int): Images that pass the encoder at once. Defaults to 64.
+        num_workers (int): Processes that load images meanwhile. Defaults to 2.
+
+    Attributes:
+        feat_dim (int): Width of the rows.
+
+    Raises:
+        FileNotFoundError: If the images are not there.
+        RunError: If no image can be read, or a row is not finite.
+        ValueError: If a source is not known, or there are too few augmented views, neighbours or
+            images for what is asked.
+    """
+
+    def __init__(
+        self,
+        dataset: dict,
+        encoder: Union[dict, nn.Module],
+        views: Optional[Dict[str, str]] = None,
+        num_views: int = 4,
+        num_neighbors: int = 20,
+        augment: Optional[Union[dict, list]] = None,
+        store_dir: Union[str, Path] = 'work_dirs/features',
+        to_rgb: bool = True,
+        dtype: str = 'float32',
+        bf16: bool = False,
+        batch_size: int = 64,
+        num_workers: int = 2,
+    ) -> None:
+        self.views = dict(views or {})
+        _check_views(self.views, num_views, num_neighbors, augment)
+        settings = None
+        if not isinstance(encoder, nn.Module):
+            # Of weights the content counts, and all rows are those of an encoder at rest.
+            settings = {k: v for k, v in encoder.items() if k not in ('weights', 'freeze')}
+            encoder = MODELS.build(deepcopy(dict(encoder)))
+            encoder.init_weights()
+        extract = EncoderRows(
+            encoder, store_dir, settings, to_rgb, dtype, bf16, batch_size, num_workers
+        )
+        self._image_set = extract.open(dataset)
+        images = self._image_set.images
+        stores = [extract.store(self._image_set)]
+        if 'augmented' in self.views.values():
+            stores += [
+                extract.store(
+                    self._image_set, augment, view, f'augmented view {view + 1} of {num_views}'
+                )
+                for view in range(num_views)
+            ]
+        found = [store.rows(images.ids)[1] for store in stores]
+        self._kept = reduce(np.intersect1d, found)
+        report_unreadable(images, self._kept, 'images')
+        ids = images.ids[self._kept]
+        self._rows, *self._augmented = [store.rows(ids)[0] for store in stores]
+        if 'neighbor' in self.views.values():
+            self._neighbors = neighbor_table(stores[0], ids, num_neighbors, get_device())
+        self.feat_dim = self._rows.shape[1]
+
+    @property
+    def view_names(self) -> tuple:
+        """Names of the views of an item."""
+        return tuple(self.views)
+
+    @property
+    def metainfo(self) -> dict:
+        """That of the images."""
+        return self._image_set.dataset.metainfo
+
+    def full_init(self) -> None:
+        """Nothing: it is complete when it is built."""
+
+    def __len__(self) -> int:
+        return len(self._kept)
+
+    def get_data_info(self, index: int) -> dict:
+        """What the data set of images says of an image: path, or pixels; label if there is one."""
+        info = self._image_set.dataset.get_data_info(int(self._kept[index]))
+        return dict(info, sample_idx=index % len(self))
+
+    def __getitem__(self, index: int) -> dict:
+        return self.__getitems__([index])[0]
+
+    def __getitems__(self, indices: Sequence[int]) -> List[dict]:
+        """Items of a batch, read together.
+
+        Returns:
+            list: Of each ``inputs``, a row (D,) or one by view, and ``data_samples`` with
+            ``sample_idx``, ``img_path`` of a file and ``gt_label`` of a labelled image.
+        """
+        indices = np.asarray(indices)
+        if self.views:
+            batch = {name: rows.unbind() for name, rows in self._draw(indices).items()}
+            inputs = [dict(zip(batch, rows)) for rows in zip(*batch.values())]
+        else:
+            inputs = _tensor(self._rows[indices]).unbind()
+        return [
+            dict(inputs=row, data_samples=self._sample(int(index)))
+            for row, index in zip(inputs, indices)
+        ]
+
+    def _draw(self, indices: np.ndarray) -> Dict[str, Tensor]:
+        batch = {}
+        for source in dict.fromkeys(self.views.values()):
+            names = [name for name, own in self.views.items() if own == source]
+            if source == 'image':
+                batch.update(dict.fromkeys(names, _tensor(self._rows[indices])))
+                continue
+            count = len(self._augmented) if source == 'augmented' else self._neighbors.shape[1]
+            # Different ones for the names of a source: the first of a random order.
+            order = np.random.rand(len(indices), count).argsort(axis=1)
+            for name, choice in zip(names, order.T):
+                if source == 'neighbor':
+                    rows = self._rows[self._neighbors[indices, choice]]
+                else:
+                    rows = np.empty((len(indices), self.feat_dim), self._rows.dtype)
+                    for view in np.unique(choice):
+                        rows[choice == view] = self._augmented[view][indices[choice == view]]
+                batch[name] = _tensor(rows)
+        return {name: batch[name] for name in self.views}
+
+    def _sample(self, index: int) -> DataSample:
+        info = self.get_data_info(index)
+        meta = {key: info[key] for key in ('sample_idx', 'img_path') if key in info}
+        sample = DataSample(metainfo=meta)
+        if info.get('gt_label') is not None:
+            sample.set_gt_label(info['gt_label'])
+        return sample
+
+
+def _check_views(views: dict, num_views: int, num_neighbors: int, augment) -> None:
+    for name, source in views.items():
+        if source not in SOURCES:
+            raise ValueError(
+                f'views must name the source of each, one of {", ".join(SOURCES)}; {name} has '
+                f'{source!r}'
+            )
+    for source, setting, count in (
+        ('augmented', 'num_views', num_views),
+        ('neighbor', 'num_neighbors', num_neighbors),
+    ):
+        names = [name for name, own in views.items() if own == source]
+        if len(names) > count:
+            raise ValueError(
+                f'{setting}={count} is less than the {len(names)} views that are drawn from them: '
+                f'{", ".join(names)}'
+            )
+        if names and source == 'augmented' and augment is None:
+            raise ValueError(f'{", ".join(names)} is to be augmented, but `augment` says not how')
+
+
+def _tensor(rows: np.ndarray) -> Tensor:
+    # A copy where it is a slice of a memory map, which is read-only.
+    return torch.from_numpy(np.array(rows, np.float32))
