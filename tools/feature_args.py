@@ -19,8 +19,8 @@ def add_feature_args(parser: argparse.ArgumentParser, output: Optional[str] = No
         parser.add_argument(
             '--output',
             default=output,
-            help='features: backbone (pooled), z, zc, zn or what else the model has (default: '
-            f'{output})',
+            help='backbone (pooled features), or of a clusterer what it embeds images as (of CDC: z, '
+            f'zc, zn) or scores (default: {output})',
         )
     parser.add_argument('--bf16', action='store_true', help='compute the features in bfloat16')
     parser.add_argument(

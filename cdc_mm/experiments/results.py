@@ -73,7 +73,7 @@ def results_table(stages: List[dict]) -> str:
     """Markdown of the stages: mean +- sample standard deviation, the paper's figures below.
 
     Args:
-        stages (list): See :func:`collect_results`.
+        stages (list): See :func:`collect_results`. A stage without metrics was only trained.
 
     Returns:
         str: A table and notes.
@@ -93,7 +93,10 @@ def results_table(stages: List[dict]) -> str:
     lines = [markdown_table(['', 'seeds', *map(short_name, columns)], rows)]
     lines += ['', 'Mean +- sample standard deviation (n - 1) over seeds, last checkpoint.']
     for stage in stages:
-        first = shown_metrics([stage['metrics']])[0]
+        first = next(iter(shown_metrics([stage['metrics']])), None)
+        if first is None:
+            lines += ['', f'{stage["stage"]}: trained, not tested.']
+            continue
         values = stage['metrics'][first]['values']
         count = stage['metrics'].get('clustering/num_samples')
         lines += [
