@@ -47,10 +47,10 @@ class LoadImage(BaseTransform):
         self._listed: Set[str] = set()
 
     def transform(self, results: dict) -> Optional[dict]:
-        """Read ``img_path``.
+        """Read ``img_path``; an image without a path, as mmpretrain's inferencers give, stays.
 
         Args:
-            results (dict): With ``img_path``.
+            results (dict): With ``img_path``, or with ``img`` (H, W, 3) uint8 BGR.
 
         Returns:
             dict | None: With ``img`` (H, W, 3) uint8 BGR, ``img_shape`` and ``ori_shape`` (H, W);
@@ -59,6 +59,8 @@ class LoadImage(BaseTransform):
         Raises:
             RunError: If a faulty file is not to be skipped, or 100 in a row were.
         """
+        if 'img' in results and 'img_path' not in results:
+            return results
         path = results['img_path']
         try:
             image = self._read(path)
