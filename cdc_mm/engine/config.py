@@ -224,6 +224,21 @@ class _NameSetter(ast.NodeTransformer):
         return [node, *ast.parse('\n'.join(lines)).body]
 
 
+def use_amp(cfg: Config) -> None:
+    """Train in mixed precision: as the config's ``loss_scale`` says on CUDA, else in bfloat16.
+
+    Args:
+        cfg (Config): Changed in place.
+    """
+    if torch.cuda.is_available():
+        cfg.optim_wrapper.type = 'AmpOptimWrapper'
+        cfg.optim_wrapper.setdefault('loss_scale', 'dynamic')
+    else:
+        cfg.optim_wrapper.type = 'CPUAmpOptimWrapper'
+        for name in ('loss_scale', 'dtype', 'use_fsdp'):  # of the other
+            cfg.optim_wrapper.pop(name, None)
+
+
 def set_dataloader_defaults(
     cfg: Config, pin_memory: bool = True, persistent_workers: bool = True
 ) -> None:
