@@ -23,6 +23,7 @@ from cdc_mm.atomic import dump_atomically, write_atomically
 from cdc_mm.engine import build_runner, prepare_training, set_dataloader_defaults
 from cdc_mm.errors import clear_errors
 from cdc_mm.evaluation.functional import metrics_in_words
+from cdc_mm.shipped import find_shipped
 
 _CHILD = 'import sys; from cdc_mm.experiments import train_and_test; train_and_test(*sys.argv[1:])'
 _STATUS_SECONDS = 30
@@ -107,7 +108,7 @@ def plan_seeds(
     chains = []
     for seed in range(num_seeds):
         chain, stage = [], ''
-        for config in configs:
+        for config in map(find_shipped, configs):
             stage += ('+' if stage else '') + Path(config).stem
             folder = Path(work_dir) / stage / f'seed{seed}'
             cfg = Config.fromfile(config)
