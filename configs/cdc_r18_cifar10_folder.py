@@ -13,11 +13,12 @@ image_size = 32  # to which images of other sizes are resized
 epochs = 1200
 batch_size = 512
 lr = 6e-2  # of a batch of 512
+queue_size = 4096  # less than the number of images; None is half of it
 num_workers = 4
 
 model = dict(
     head=dict(num_clusters=num_clusters),
-    queue_size=4096,  # at most the number of images, or they are their own negatives
+    queue_size=queue_size,
 )
 
 # What the views differ in, clusters disregard: leave out jitter and grey (jitter=None) where colour

@@ -15,7 +15,7 @@ num_workers = 8
 model = dict(
     backbone=dict(type='ResNet'),  # with the stem for photographs
     head=dict(num_clusters=num_clusters),
-    queue_size=4096,  # at most the number of images, or they are their own negatives
+    queue_size=None,  # by the number of images
 )
 
 # What the views differ in, clusters disregard: leave out jitter and grey (jitter=None) where colour

@@ -17,9 +17,9 @@ def add_feature_args(parser: argparse.ArgumentParser, parts_of_z: bool = True) -
     if parts_of_z:
         parser.add_argument(
             '--output',
-            choices=['backbone', 'z', 'zc', 'zn'],
             default='backbone',
-            help='features: pooled ones of the backbone (default) or a part of z',
+            help='features: pooled ones of the backbone (default), or of a clusterer what it embeds '
+            'images as (of CDC: z, zc, zn)',
         )
     else:
         parser.set_defaults(output='backbone')

@@ -2,8 +2,9 @@
 """Train, test and summarise a config, or a chain of configs, over several seeds.
 
 From the second config on, each starts from the last checkpoint of the one before:
-pretraining, then self-labelling. Seeds run side by side, one on each GPU, or one after the other
-on the CPU. Give the command again to go on where it was stopped, or with more seeds.
+pretraining, then self-labelling or a linear classifier. Seeds run side by side, one on each GPU or
+group of GPUs, or one after the other on the CPU. Give the command again to go on where it was
+stopped, or with more seeds.
 """
 
 import argparse
@@ -16,6 +17,13 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('configs', nargs='+', metavar='config', help='config files, in order')
     parser.add_argument('--seeds', type=int, default=5, help='number of seeds, counted from 0')
     parser.add_argument(
+        '--gpus-per-run',
+        type=int,
+        default=1,
+        metavar='N',
+        help='GPUs that train one run together; on a machine without GPUs, processes (default: 1)',
+    )
+    parser.add_argument(
         '--work-dir',
         default='work_dirs/run_seeds',
         help='root of all runs: seed n of a config lies in ROOT/CONFIG/seedN, the summary in '
@@ -25,7 +33,8 @@ def parse_args() -> argparse.Namespace:
         '--cfg-options',
         nargs='+',
         action=DictAction,
-        help='override config entries in every stage: key=value',
+        help='override config entries in every stage: key=value; a name that only some stages have '
+        'is for those',
     )
     return parser.parse_args()
 
@@ -36,8 +45,11 @@ def main() -> None:
     from cdc_mm import apis
 
     with apis.clear_errors():
-        chains = apis.plan_seeds(args.configs, args.seeds, args.work_dir, args.cfg_options)
-    failed = apis.run_chains(chains, apis.visible_devices())
+        devices = apis.visible_devices(args.gpus_per_run)
+        chains = apis.plan_seeds(
+            args.configs, args.seeds, args.work_dir, args.cfg_options, args.gpus_per_run
+        )
+    failed = apis.run_chains(chains, devices, args.gpus_per_run)
     print(
         f'\n{apis.write_results(chains)}\n{chains[0][-1].folder.parent / "results.md"} (and .json)'
     )

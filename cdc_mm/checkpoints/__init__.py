@@ -2,6 +2,7 @@ from .atomic import AtomicBackend
 from .files import (
     DamagedCheckpointError,
     check_checkpoint,
+    check_weights,
     find_resumable,
     read_seed,
     read_state_dict,
@@ -14,6 +15,7 @@ __all__ = [
     'DamagedCheckpointError',
     'check_backbone',
     'check_checkpoint',
+    'check_weights',
     'find_resumable',
     'fit_backbone',
     'pick_backbone',

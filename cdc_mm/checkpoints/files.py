@@ -112,12 +112,18 @@ def check_checkpoint(model: nn.Module, filename: str, purpose: str) -> None:
         FileNotFoundError: If there is no such file.
         ValueError: If it cannot be read, or does not fit.
     """
-    if '://' in filename:
-        return
-    state = read_state_dict(filename)
+    if '://' not in filename:
+        check_weights(model, read_state_dict(filename), filename, purpose)
+
+
+def check_weights(
+    model: nn.Module, state: 'OrderedDict[str, torch.Tensor]', filename: str, purpose: str
+) -> None:
+    """As :func:`check_checkpoint`, of weights that have been read."""
     model = unwrap_model(model)
     own = model.state_dict()
     if hasattr(model, 'rename_weights'):
+        state = OrderedDict(state)
         model.rename_weights(state)
     training_only = tuple(getattr(model, 'training_only', ()))
     wanted = [k for k in own if purpose == 'resume' or not k.startswith(training_only)]

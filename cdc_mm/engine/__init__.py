@@ -1,5 +1,6 @@
 from .config import read_config, set_dataloader_defaults
 from .hooks import BroadcastBNHook, ContactSheetHook, SafeCheckpointHook
+from .recipe import check_processes
 from .runner import build_runner, init_cpu_distribution, prepare_test, prepare_training
 
 __all__ = [
@@ -7,6 +8,7 @@ __all__ = [
     'ContactSheetHook',
     'SafeCheckpointHook',
     'build_runner',
+    'check_processes',
     'init_cpu_distribution',
     'prepare_test',
     'prepare_training',

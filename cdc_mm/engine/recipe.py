@@ -104,11 +104,12 @@ def _own_batch_size(cfg: Config) -> int:
 def _shares_statistics(model: nn.Module) -> bool:
     """Whether on one process query and key of a MoCo would have the same batch statistics."""
     for part in unwrap_model(model).modules():
-        if isinstance(part, (CDC, MoCo)) and any(
-            param.requires_grad for param in part.backbone.parameters()
-        ):
-            norms = [m for m in part.backbone.modules() if isinstance(m, _BatchNorm)]
-            return bool(norms) and not any(isinstance(m, SplitBatchNorm2d) for m in norms)
+        if not isinstance(part, (CDC, MoCo)) or part.backbone is None:
+            continue
+        trained = any(param.requires_grad for param in part.backbone.parameters())
+        norms = [m for m in part.backbone.modules() if isinstance(m, _BatchNorm)]
+        if trained and norms and not any(isinstance(m, SplitBatchNorm2d) for m in norms):
+            return True
     return False
 
 

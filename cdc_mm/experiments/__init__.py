@@ -1,6 +1,7 @@
 from .curves import read_validation
+from .plan import StageRun, plan_seeds
 from .results import collect_results, find_paper_figures, results_table, write_results
-from .seeds import StageRun, plan_seeds, run_chains, train_and_test, visible_devices
+from .seeds import run_chains, train_and_test, visible_devices
 
 __all__ = [
     'StageRun',

@@ -5,6 +5,7 @@ import mmengine
 
 from cdc_mm.atomic import dump_atomically, write_atomically
 from cdc_mm.evaluation.functional import short_name, shown_metrics, summarize_runs
+from cdc_mm.shipped import find_shipped
 from cdc_mm.tables import markdown_table, mean_std, plus_minus
 
 
@@ -62,7 +63,7 @@ def find_paper_figures(config: str) -> Optional[dict]:
     Returns:
         dict: ``source`` and, by metric, mean and standard deviation; None without an entry.
     """
-    path = Path(config).resolve()
+    path = Path(find_shipped(config)).resolve()
     for folder in path.parents:
         if (folder / 'paper.yml').is_file():
             return mmengine.load(folder / 'paper.yml').get(path.relative_to(folder).as_posix())
@@ -73,7 +74,7 @@ def results_table(stages: List[dict]) -> str:
     """Markdown of the stages: mean +- sample standard deviation, the paper's figures below.
 
     Args:
-        stages (list): See :func:`collect_results`.
+        stages (list): See :func:`collect_results`. A stage without metrics was only trained.
 
     Returns:
         str: A table and notes.
@@ -93,7 +94,10 @@ def results_table(stages: List[dict]) -> str:
     lines = [markdown_table(['', 'seeds', *map(short_name, columns)], rows)]
     lines += ['', 'Mean +- sample standard deviation (n - 1) over seeds, last checkpoint.']
     for stage in stages:
-        first = shown_metrics([stage['metrics']])[0]
+        first = next(iter(shown_metrics([stage['metrics']])), None)
+        if first is None:
+            lines += ['', f'{stage["stage"]}: trained, not tested.']
+            continue
         values = stage['metrics'][first]['values']
         count = stage['metrics'].get('clustering/num_samples')
         lines += [

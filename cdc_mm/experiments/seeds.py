@@ -1,169 +1,40 @@
-import difflib
-import json
 import os
 import signal
 import subprocess
 import sys
 import time
 from collections import deque
-from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from pprint import pformat
 from typing import Dict, List, Optional, Sequence
 
 import mmengine
 import torch
 from mmengine.config import Config
-from mmengine.registry import init_default_scope
+from mmengine.dist import is_main_process
 from mmengine.runner import find_latest_checkpoint
-from mmpretrain.registry import DATASETS, MODELS
 
-from cdc_mm.atomic import dump_atomically, write_atomically
+from cdc_mm.atomic import dump_atomically
 from cdc_mm.engine import build_runner, prepare_training, set_dataloader_defaults
 from cdc_mm.errors import clear_errors
 from cdc_mm.evaluation.functional import metrics_in_words
-from cdc_mm.shipped import find_shipped
+from cdc_mm.wrappers import unwrap_model
 
-_CHILD = 'import sys; from cdc_mm.experiments import train_and_test; train_and_test(*sys.argv[1:])'
+from .plan import StageRun, why_untestable
+
 _STATUS_SECONDS = 30
 
 
-@dataclass
-class StageRun:
-    """One seed of one stage: a training, followed by a test of its last checkpoint.
-
-    Args:
-        stage (str): Names of the configs up to this one, joined by ``+``.
-        seed (int): The seed.
-        config (str): The config as the user gave it.
-        cfg (Config): The full config of this run.
-        folder (Path): Its work dir. The config lies beside it as ``<folder>.py``.
-    """
-
-    stage: str
-    seed: int
-    config: str
-    cfg: Config
-    folder: Path
-
-    @property
-    def config_file(self) -> Path:
-        """The full config, as it was when the run started."""
-        return self.folder.with_suffix('.py')
-
-    @property
-    def metrics_file(self) -> Path:
-        """Written last: the run is finished when it is there."""
-        return self.folder / 'metrics.json'
-
-    @property
-    def length(self) -> int:
-        """Epochs, or iterations, of the training."""
-        return self.cfg.train_cfg.get('max_epochs') or self.cfg.train_cfg.max_iters
-
-    @property
-    def done(self) -> int:
-        """How many of them have been logged."""
-        if self.metrics_file.is_file():
-            return self.length
-        counter = 'epoch' if self.cfg.train_cfg.get('max_epochs') else 'iter'
-        for path in sorted(self.folder.glob('*/vis_data/scalars.json'), reverse=True):
-            with path.open('rb') as file:
-                file.seek(max(0, path.stat().st_size - 10_000))
-                for line in reversed(file.read().decode(errors='ignore').splitlines()):
-                    # Other than those of training, lines of validation have no counter. The last
-                    # line may be half written, the first one half read.
-                    if line.startswith('{') and line.endswith('}') and f'"{counter}"' in line:
-                        return min(json.loads(line)[counter], self.length)
-        return 0
-
-    def __str__(self) -> str:
-        return '/'.join(self.folder.parts[-3:])
-
-
-def plan_seeds(
-    configs: Sequence[str], num_seeds: int, work_dir: str, cfg_options: Optional[dict] = None
-) -> List[List[StageRun]]:
-    """Lay out the runs of a chain of configs over the seeds 0 to ``num_seeds`` - 1.
-
-    The runs of a chain's first stages are found under the same names by every chain that starts
-    with them, and are trained once.
-
-    Args:
-        configs (Sequence[str]): The stages in order. From the second on, a stage's ``load_from``
-            becomes the last checkpoint of the stage before.
-        num_seeds (int): Number of seeds.
-        work_dir (str): The root of all runs: ``<work_dir>/<stage>/seed<n>``.
-        cfg_options (dict, optional): Changes to the configs of all stages.
-
-    Returns:
-        list: For each seed, its runs in order.
-
-    Raises:
-        ValueError: If a config cannot be tested, or its runs were started with other settings.
-    """
-    if num_seeds < 1:
-        raise ValueError(f'the number of seeds must be at least 1, got {num_seeds}')
-    chains = []
-    for seed in range(num_seeds):
-        chain, stage = [], ''
-        for config in map(find_shipped, configs):
-            stage += ('+' if stage else '') + Path(config).stem
-            folder = Path(work_dir) / stage / f'seed{seed}'
-            cfg = Config.fromfile(config)
-            cfg.merge_from_dict({'randomness.seed': seed, **(cfg_options or {})})
-            run = StageRun(stage, seed, str(config), cfg, folder)
-            _check_same_settings(run)
-            if seed == 0 and not run.metrics_file.is_file():
-                _check_parts(run)
-            chain.append(run)
-        chains.append(chain)
-    for run in (run for chain in chains for run in chain):
-        run.folder.mkdir(parents=True, exist_ok=True)
-        write_atomically(run.config_file, _as_text(run.cfg))
-    return chains
-
-
-def _as_text(cfg: Config) -> str:
-    # Config.pretty_text takes a second.
-    return ''.join(
-        f'{name} = {pformat(value, width=99, sort_dicts=False)}\n'
-        for name, value in cfg.to_dict().items()
-    )
-
-
-def _check_same_settings(run: StageRun) -> None:
-    if not run.config_file.is_file():
-        return
-    before, now = run.config_file.read_text().splitlines(), _as_text(run.cfg).splitlines()
-    changes = [x for x in difflib.unified_diff(before, now, n=0) if not x.startswith(('@@', '--'))]
-    if changes:
-        raise ValueError(
-            f'{run.folder} was run with other settings (- then, + now):\n  '
-            + '\n  '.join(changes[1:7])
-            + '\nGo on with the same ones, choose another --work-dir, or delete that folder and '
-            f'{run.config_file}.'
-        )
-
-
-def _check_parts(run: StageRun) -> None:
-    """Build model and data once, so that a mistake in the last stage shows before the first."""
-    if run.cfg.get('test_dataloader') is None:
-        raise ValueError(f'{run.config} has no test_dataloader, which evaluates each seed')
-    init_default_scope(run.cfg.get('default_scope', 'mmpretrain'))
-    MODELS.build(run.cfg.model)
-    for loader in (run.cfg.train_dataloader, run.cfg.test_dataloader):
-        DATASETS.build(loader.dataset)
-
-
-def train_and_test(config: str, load_from: Optional[str] = None) -> dict:
+def train_and_test(config: str, load_from: Optional[str] = None, launcher: str = 'none') -> dict:
     """Train from where the work dir stands, test the last checkpoint and write ``metrics.json``.
+
+    A model that predicts nothing is only trained; its file has no metrics.
 
     Args:
         config (str): File of a full config, beside the work dir: ``seed0.py`` for ``seed0``.
         load_from (str, optional): Weights to start from instead of the config's ``load_from``. A
             half-trained run goes on from its own last checkpoint.
+        launcher (str): ``pytorch`` in one of several processes. Defaults to ``none``.
 
     Returns:
         dict: The metrics of the test.
@@ -171,6 +42,7 @@ def train_and_test(config: str, load_from: Optional[str] = None) -> dict:
     with clear_errors():
         cfg = Config.fromfile(config)
         cfg.work_dir = str(Path(config).with_suffix(''))
+        cfg.launcher = launcher
         if find_latest_checkpoint(cfg.work_dir) is not None:
             cfg.resume, cfg.load_from = True, None
         elif load_from is not None:
@@ -179,50 +51,72 @@ def train_and_test(config: str, load_from: Optional[str] = None) -> dict:
         runner = build_runner(cfg)
         prepare_training(runner)
     runner.train()
-    metrics = runner.test()
-    dump_atomically(Path(cfg.work_dir) / 'metrics.json', metrics)
+    metrics = {} if why_untestable(cfg, unwrap_model(runner.model)) else runner.test()
+    if is_main_process():
+        dump_atomically(Path(cfg.work_dir) / 'metrics.json', metrics)
     return metrics
 
 
-def visible_devices() -> List[Optional[str]]:
-    """The GPUs that may be used, by the name that CUDA_VISIBLE_DEVICES has for each.
+def visible_devices(per_run: int = 1) -> List[Optional[str]]:
+    """The GPUs that may be used, in groups, by the names that CUDA_VISIBLE_DEVICES has for them.
+
+    Args:
+        per_run (int): GPUs in a group. Those that are left over are not used. Defaults to 1.
 
     Returns:
-        list: One entry a GPU, or only None, the CPU.
+        list: One entry a group, such as ``0,1``; or only None, the CPU.
+
+    Raises:
+        ValueError: If there are fewer GPUs, but not none.
     """
+    if per_run < 1:
+        raise ValueError(f'--gpus-per-run must be at least 1, got {per_run}')
     named = os.environ.get('CUDA_VISIBLE_DEVICES', '').split(',')
     count = torch.cuda.device_count()
-    return (named if len(named) == count and named[0] else list(map(str, range(count)))) or [None]
+    names = named if len(named) == count and named[0] else list(map(str, range(count)))
+    if 0 < count < per_run:
+        raise ValueError(f'--gpus-per-run {per_run}: there are {count}')
+    groups = [names[i : i + per_run] for i in range(0, count - per_run + 1, per_run)]
+    return [','.join(group) for group in groups] or [None]
 
 
-def launch(run: StageRun, load_from: Optional[str], device: Optional[str]) -> subprocess.Popen:
-    """Start :func:`train_and_test` in a process of its own, which sees one GPU.
+def launch(
+    run: StageRun, load_from: Optional[str], device: Optional[str], processes: int
+) -> subprocess.Popen:
+    """Start :func:`train_and_test` in processes of its own, which see one group of GPUs.
 
     Args:
         run (StageRun): What to run. The output goes to ``console.log`` in its folder.
         load_from (str, optional): The checkpoint of the stage before.
-        device (str, optional): The GPU, or None for the CPU.
+        device (str, optional): The GPUs, or None for the CPU.
+        processes (int): One for each GPU; on the CPU, how many share it.
     """
-    command = [sys.executable, '-c', _CHILD, str(run.config_file)]
+    command = [sys.executable, '-m']
+    if processes > 1:
+        # Each run finds a port of its own.
+        command += ['torch.distributed.run', '--standalone', f'--nproc-per-node={processes}', '-m']
+    command += ['cdc_mm.experiments', str(run.config_file)]
+    command += ['--load-from', load_from] if load_from else []
+    command += ['--launcher', 'pytorch'] if processes > 1 else []
     env = dict(os.environ) if device is None else {**os.environ, 'CUDA_VISIBLE_DEVICES': device}
     with (run.folder / 'console.log').open('a') as log:
         return subprocess.Popen(
-            command + ([load_from] if load_from else []),
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            env=env,
+            command, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, env=env
         )
 
 
 def run_chains(
-    chains: List[List[StageRun]], devices: Sequence[Optional[str]], poll_seconds: float = 0.5
+    chains: List[List[StageRun]],
+    devices: Sequence[Optional[str]],
+    processes: int = 1,
+    poll_seconds: float = 0.5,
 ) -> List[StageRun]:
     """Run what is not finished, one chain at a time on each device, and show how far it is.
 
     Args:
         chains (list): For each chain, its runs in order.
         devices (Sequence): See :func:`visible_devices`.
+        processes (int): Processes of each run: the GPUs of a group. Defaults to 1.
         poll_seconds (float): Time between two looks at the processes.
 
     Returns:
@@ -241,7 +135,7 @@ def run_chains(
             if not run.metrics_file.is_file():
                 load_from = None if i == 0 else find_latest_checkpoint(str(chain[i - 1].folder))
                 status.say(f'{run}: {"goes on" if run.done else "starts"}')
-                running[device] = (launch(run, load_from, device), run, chain)
+                running[device] = (launch(run, load_from, device, processes), run, chain)
                 return
 
     # The processes must not outlive this one.
@@ -257,7 +151,8 @@ def run_chains(
                     continue
                 del running[device]
                 if process.returncode == 0 and run.metrics_file.is_file():
-                    status.say(f'{run}: {metrics_in_words(mmengine.load(run.metrics_file))}')
+                    metrics = mmengine.load(run.metrics_file)
+                    status.say(f'{run}: {metrics_in_words(metrics) or "trained"}')
                     start(device, chain)
                 else:
                     failed.append(run)

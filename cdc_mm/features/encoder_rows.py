@@ -138,8 +138,7 @@ class EncoderRows:
         return MODELS.build(
             dict(
                 type='MultiViewDataPreprocessor',
-                num_views=1,
-                transforms=[] if augment is None else [augment],
+                views=dict(augmented=() if augment is None else augment),
                 mean=self.encoder.mean,
                 std=self.encoder.std,
                 to_rgb=self.to_rgb,

@@ -95,7 +95,7 @@ class FeatureExtractor:
         model_cfg = {'data_preprocessor': cfg.get('data_preprocessor'), **cfg.model}
         self.model = MODELS.build(deepcopy(model_cfg))
         check_output(self.model, output)
-        if output == 'backbone':
+        if output == 'backbone' and self.model.backbone is not None:
             load_backbone(self.model.backbone, checkpoint)
         else:
             load_weights(self.model, checkpoint)
@@ -137,11 +137,22 @@ class FeatureExtractor:
         cfg = evaluation_dataset_cfg(self.cfg, split)
         dataset, seeded_view = self._datasets[split], None
         if view is not None:
-            cfg['pipeline'] = self.cfg.train_dataloader.dataset.to_dict()['pipeline']
+            cfg['pipeline'] = self.cfg.train_dataloader.dataset.to_dict().get('pipeline')
+            if cfg['pipeline'] is None:
+                raise ValueError(
+                    f'{cfg["type"]} gives rows, which cannot be augmented: use a config whose data '
+                    'are images'
+                )
             dataset = DATASETS.build(cfg)
             preprocessor = deepcopy(self.model.data_preprocessor).cpu()
             seeded_view = SeededView(partial(training_view, preprocessor, view), [view])
-        settings = dict(self._settings, pipeline=cfg['pipeline'], output=output, view=view)
+        settings = dict(
+            self._settings,
+            pipeline=cfg.get('pipeline'),
+            rows=getattr(dataset, 'digest', None),
+            output=output,
+            view=view,
+        )
         store = FeatureStore(self.cache_dir, output, settings, self.dtype)
         device = torch.device(get_device())
         self.model.to(device)
@@ -190,7 +201,7 @@ def training_view(preprocessor: torch.nn.Module, view: int, batch: dict) -> Tens
 
 
 def evaluation_dataset_cfg(cfg: Config, split: str) -> dict:
-    """The data of a split as evaluation sees it: with the test pipeline and with labels.
+    """The data of a split as evaluation sees it: as in the test, without views, with labels.
 
     Args:
         cfg (Config): A full config.
@@ -200,10 +211,16 @@ def evaluation_dataset_cfg(cfg: Config, split: str) -> dict:
         dict: Config of the data set.
     """
     dataset = cfg[_LOADERS[split]].dataset.to_dict()
-    dataset['pipeline'] = cfg.test_dataloader.dataset.to_dict()['pipeline']
+    test = cfg.test_dataloader.dataset.to_dict()
+    if 'pipeline' in test:
+        dataset['pipeline'] = test['pipeline']
+    images = dataset
+    if dataset['type'] == 'FeatureDataset':
+        dataset.pop('views', None)
+        images = dataset['dataset']
     # Off where training reads a folder whose labels it must not see.
-    if dataset.get('with_label') is False:
-        del dataset['with_label']
+    if images.get('with_label') is False:
+        del images['with_label']
     return dataset
 
 

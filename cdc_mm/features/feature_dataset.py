@@ -51,6 +51,7 @@ class FeatureDataset(Dataset):
 
     Attributes:
         feat_dim (int): Width of the rows.
+        digest (str): Tells apart rows that are made in different ways.
 
     Raises:
         FileNotFoundError: If the images are not there.
@@ -102,6 +103,7 @@ class FeatureDataset(Dataset):
         self._rows, *self._augmented = [store.rows(ids)[0] for store in stores]
         if 'neighbor' in self.views.values():
             self._neighbors = neighbor_table(stores[0], ids, num_neighbors, get_device())
+        self.digest = stores[0].path.name
         self.feat_dim = self._rows.shape[1]
 
     @property

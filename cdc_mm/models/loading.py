@@ -6,7 +6,13 @@ from mmengine.registry import init_default_scope
 from mmpretrain.registry import MODELS
 from torch import nn
 
-from cdc_mm.checkpoints import check_backbone, check_checkpoint, read_backbone, read_state_dict
+from cdc_mm.checkpoints import (
+    check_backbone,
+    check_checkpoint,
+    fit_backbone,
+    read_backbone,
+    read_state_dict,
+)
 
 
 def load_model(cfg: Config, checkpoint: str) -> nn.Module:
@@ -47,7 +53,7 @@ def load_backbone(backbone: nn.Module, checkpoint: str) -> None:
         FileNotFoundError: If there is no such file.
         ValueError: If it does not fill the backbone.
     """
-    weights = read_backbone(checkpoint)
+    weights = fit_backbone(read_backbone(checkpoint), backbone)
     check_backbone(backbone, weights, checkpoint)
     # Not strict: old files lack the counters of batch norm.
     backbone.load_state_dict(weights, strict=False)

@@ -5,7 +5,6 @@ _base_ = 'linear_r50_imagenet_moco.py'
 
 epochs = 100
 lr = 10.0
-final_lr = 0.01
 
 train_pipeline = [
     dict(type='LoadImage'),
@@ -37,5 +36,5 @@ train_pipeline = [
 ]
 train_dataloader = dict(dataset=dict(pipeline=train_pipeline))
 optim_wrapper = dict(optimizer=dict(lr=lr))
-param_scheduler = [dict(type='CosineAnnealingLR', T_max=epochs, eta_min=final_lr, by_epoch=True)]
+param_scheduler = [dict(type='CosineAnnealingLR', T_max=epochs, eta_min=0.01, by_epoch=True)]
 train_cfg = dict(max_epochs=epochs)

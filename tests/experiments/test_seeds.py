@@ -29,10 +29,11 @@ class Machine:
     def __init__(self, fails=()):
         self.fails, self.started, self.busy = fails, [], set()
 
-    def launch(self, run, load_from, device):
+    def launch(self, run, load_from, device, processes):
         assert device not in self.busy, 'two processes on one device'
         self.busy.add(device)
         self.started.append((name(run), device, load_from))
+        self.processes = processes
         looks = iter((None, None, 0))
 
         def poll():
@@ -77,6 +78,29 @@ def test_each_gpu_has_one_process_and_stages_follow_each_other(monkeypatch, chai
         assert first[1] == second[1]
         assert first[2] is None
         assert second[2] == f'{chains[seed][0].folder}/epoch_4.pth'
+
+
+def test_groups_of_gpus_are_handed_out(monkeypatch, chains):
+    machine = Machine()
+    monkeypatch.setattr(seeds, 'launch', machine.launch)
+    assert not run_chains(chains, ['0,1', '2,3'], processes=2, poll_seconds=0)
+    assert {device for _, device, _ in machine.started} == {'0,1', '2,3'}
+    assert machine.processes == 2
+
+
+@pytest.mark.parametrize(('processes', 'load_from'), [(1, None), (1, 'x.pth'), (2, 'x.pth')])
+def test_the_command_of_a_run(monkeypatch, chains, processes, load_from):
+    commands = []
+    monkeypatch.setattr(seeds.subprocess, 'Popen', lambda *a, **k: commands.append((*a, k)))
+    seeds.launch(chains[0][0], load_from, '4,5', processes)
+    ((command, kwargs),) = commands
+    assert kwargs['env']['CUDA_VISIBLE_DEVICES'] == '4,5'
+    launcher = ['torch.distributed.run', '--standalone', '--nproc-per-node=2', '-m']
+    expected = ['-m', *(launcher if processes == 2 else []), 'cdc_mm.experiments']
+    expected += [str(chains[0][0].config_file)]
+    expected += ['--load-from', 'x.pth'] if load_from else []
+    expected += ['--launcher', 'pytorch'] if processes == 2 else []
+    assert command[1:] == expected
 
 
 def test_finished_runs_are_not_redone(monkeypatch, chains):
@@ -162,3 +186,16 @@ def test_visible_devices(monkeypatch, count, variable, expected):
     if variable is not None:
         monkeypatch.setenv('CUDA_VISIBLE_DEVICES', variable)
     assert visible_devices() == expected
+
+
+@pytest.mark.parametrize(
+    ('count', 'per_run', 'expected'),
+    [(4, 2, ['4,5', '6,7']), (5, 2, ['4,5', '6,7']), (2, 2, ['4,5']), (0, 8, [None])],
+)
+def test_visible_devices_in_groups(monkeypatch, count, per_run, expected):
+    monkeypatch.setattr(torch.cuda, 'device_count', lambda: count)
+    monkeypatch.setenv('CUDA_VISIBLE_DEVICES', ','.join('45678'[:count]))
+    assert visible_devices(per_run) == expected
+    if count:
+        with pytest.raises(ValueError, match=f'--gpus-per-run {count + 1}: there are {count}'):
+            visible_devices(count + 1)

@@ -4,7 +4,6 @@ from mmpretrain.registry import MODELS
 from mmpretrain.structures import DataSample
 
 import cdc_mm.apis as apis
-from cdc_mm.features.outputs import OUTPUTS
 
 
 @pytest.fixture
@@ -31,7 +30,9 @@ def batches():
 def test_rows_are_what_the_model_predicts_from(model):
     data = list(batches())
     model.train()
-    outputs = {name: list(apis.iterate_outputs(model, data, name)) for name in OUTPUTS}
+    names = apis.known_outputs(model)
+    assert names == ('backbone', 'z', 'zc', 'zn', 'scores')
+    outputs = {name: list(apis.iterate_outputs(model, data, name)) for name in names}
     assert model.training
     model.eval()
     for i, batch in enumerate(data):
@@ -39,10 +40,15 @@ def test_rows_are_what_the_model_predicts_from(model):
         with torch.no_grad():
             feature_map = model.backbone(image)[0]
             z = model.head.normalize(model.neck((feature_map,))[0])
+            predicted = model.predict(image)
         expected = dict(backbone=feature_map.mean((2, 3)), z=z, zc=z[:, :3], zn=z[:, 3:])
+        expected['scores'] = outputs['scores'][i][0]
         for name, value in expected.items():
             rows, samples = outputs[name][i]
             assert torch.allclose(rows, value, atol=1e-6), name
+        probabilities = torch.stack([sample.pred_score for sample in predicted])
+        assert torch.allclose(expected['scores'].softmax(1), probabilities, atol=1e-6)
+        for _, samples in (outputs[name][i] for name in names):
             assert [int(sample.gt_label) for sample in samples] == [i] * 4
 
 
@@ -52,20 +58,6 @@ def test_nothing_moves_while_it_runs(model):
     assert all(torch.equal(v, before[k]) for k, v in model.state_dict().items())
 
 
-def test_takes_one_view_of_those_of_training(model):
-    views = {f'p{p:.0f}': [dict(type='kornia/RandomHorizontalFlip', p=p)] for p in (0.0, 1.0)}
-    model.data_preprocessor = MODELS.build(dict(type='MultiViewDataPreprocessor', views=views))
-    data = list(batches())
-    mirrored = [dict(batch, inputs=batch['inputs'].flip(3)) for batch in data]
-    for view, expected in ((0, data), (1, mirrored)):
-        for (rows, _), (same, _) in zip(
-            apis.iterate_outputs(model, data, 'z', view=view),
-            apis.iterate_outputs(model, expected, 'z'),
-            strict=True,
-        ):
-            assert torch.allclose(rows, same, atol=1e-5)
-
-
 def test_refuses_an_unknown_output(model):
-    with pytest.raises(ValueError, match='one of backbone, z, zc, zn'):
+    with pytest.raises(ValueError, match='CDC has no zz; it has backbone, z, zc, zn, scores'):
         next(apis.iterate_outputs(model, batches(), 'zz'))

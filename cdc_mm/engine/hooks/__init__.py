@@ -7,7 +7,7 @@ from .frozen_backbone_check_hook import FrozenBackboneCheckHook
 from .knn_hook import KNNHook
 from .picture_hook import PictureHook
 from .prepare_clusterer_hook import PrepareClustererHook
-from .pretrained_backbone_hook import PretrainedBackboneHook
+from .pretrained_backbone_hook import PretrainedBackboneHook, check_pretrained_backbone
 from .progress_hook import ProgressHook
 from .safe_checkpoint_hook import SafeCheckpointHook
 from .self_label_hook import SelfLabelHook
@@ -26,4 +26,5 @@ __all__ = [
     'ProgressHook',
     'SafeCheckpointHook',
     'SelfLabelHook',
+    'check_pretrained_backbone',
 ]

@@ -1,6 +1,9 @@
+from typing import Optional
+
 from mmengine.hooks import Hook
 from mmengine.runner import BaseLoop
 from mmpretrain.registry import HOOKS
+from torch import nn
 
 from cdc_mm.checkpoints import check_backbone, fit_backbone, pick_backbone, read_backbone
 from cdc_mm.wrappers import unwrap_model
@@ -23,17 +26,8 @@ class PretrainedBackboneHook(Hook):
             FileNotFoundError: If the file does not exist.
             ValueError: If there is no ``load_from``, or the file does not fill the backbone.
         """
-        filename = runner._load_from
-        if runner._resume:
-            return
-        if filename is None:
-            raise ValueError(
-                'this config trains on top of a pretrained backbone: name its checkpoint, '
-                '--cfg-options load_from=FILE'
-            )
-        if '://' not in filename:
-            weights = fit_backbone(read_backbone(filename), _backbone(runner))
-            check_backbone(_backbone(runner), weights, filename)
+        if not runner._resume:
+            check_pretrained_backbone(runner.model, runner._load_from)
 
     def after_load_checkpoint(self, runner, checkpoint: dict) -> None:
         """Leave only the backbone in the checkpoint, under the names of the model."""
@@ -42,13 +36,31 @@ class PretrainedBackboneHook(Hook):
             return
         filename = runner._load_from
         state = checkpoint.get('state_dict', checkpoint)
-        weights = fit_backbone(pick_backbone(state, filename), _backbone(runner))
-        check_backbone(_backbone(runner), weights, filename)
+        backbone = unwrap_model(runner.model).backbone
+        weights = fit_backbone(pick_backbone(state, filename), backbone)
+        check_backbone(backbone, weights, filename)
         checkpoint.clear()
         # A clusterer puts them where its encoder is.
         checkpoint['state_dict'] = {f'backbone.{k}': v for k, v in weights.items()}
         runner.logger.info(f'{filename} fills the whole backbone: {len(weights)} tensors.')
 
 
-def _backbone(runner):
-    return unwrap_model(runner.model).backbone
+def check_pretrained_backbone(model: nn.Module, filename: Optional[str]) -> None:
+    """Refuse a file that does not fill the backbone of a model.
+
+    Args:
+        model (nn.Module): A model with ``backbone``.
+        filename (str, optional): The checkpoint. Addresses are left to mmengine.
+
+    Raises:
+        FileNotFoundError: If the file does not exist.
+        ValueError: If it is None, or does not fill the backbone.
+    """
+    if filename is None:
+        raise ValueError(
+            'this config trains on top of a pretrained backbone: name its checkpoint, '
+            '--cfg-options load_from=FILE'
+        )
+    if '://' not in filename:
+        backbone = unwrap_model(model).backbone
+        check_backbone(backbone, fit_backbone(read_backbone(filename), backbone), filename)

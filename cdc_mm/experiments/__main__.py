@@ -1,0 +1,19 @@
+"""Train and test one run of several: what tools/run_seeds.py starts, by itself or by torchrun."""
+
+import argparse
+
+from .seeds import train_and_test
+
+
+def main() -> None:
+    """Run what the command line says."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('config', help='file of a full config, beside the work dir')
+    parser.add_argument('--load-from', help="weights to start from instead of the config's")
+    parser.add_argument('--launcher', choices=['none', 'pytorch'], default='none')
+    args = parser.parse_args()
+    train_and_test(args.config, args.load_from, args.launcher)
+
+
+if __name__ == '__main__':
+    main()
