@@ -18,8 +18,8 @@ def add_feature_args(parser: argparse.ArgumentParser, parts_of_z: bool = True) -
         parser.add_argument(
             '--output',
             default='backbone',
-            help='features: pooled ones of the backbone (default), or of a clusterer what it embeds '
-            'images as (of CDC: z, zc, zn)',
+            help='features: pooled ones of the backbone (default), or what a clusterer embeds images '
+            'as (CDC: z, zc, zn)',
         )
     else:
         parser.set_defaults(output='backbone')
