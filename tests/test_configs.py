@@ -26,7 +26,7 @@ LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
 SCALARS = (bool, int, float, str)
 # Batches that make one or two of the few training images.
 BATCH_SIZES = dict(
-    CIFAR10=10, CIFAR100Coarse=2, Digits=4, ImageFolder=4, ImageNet=2, ImageNetSubset=2,
+    CIFAR10Files=10, CIFAR100Coarse=2, Digits=4, ImageFolder=4, ImageNet=2, ImageNetSubset=2,
     Places205Split=2, STL10=2, VOC07=3,
 )  # fmt: skip
 
@@ -51,7 +51,7 @@ def generate_data(cfg, monkeypatch):
     if kind == 'Digits':  # scikit-learn ships it
         return {f'{field}.dataset.indices': 8 for field in LOADERS if cfg[field] is not None}
     make = dict(
-        CIFAR10=lambda root: generated.cifar10(root, monkeypatch),
+        CIFAR10Files=lambda root: generated.cifar10(root, monkeypatch),
         CIFAR100Coarse=lambda root: generated.cifar100(root, monkeypatch),
         ImageFolder=generated.image_folder,
         ImageNet=generated.imagenet,
@@ -402,7 +402,7 @@ def test_images_are_read_by_load_image(path):
         if cfg[field] is not None:
             steps = [step.type for step in cfg[field].dataset.pipeline]
             of_files = cfg[field].dataset.type not in (
-                'CIFAR10',
+                'CIFAR10Files',
                 'CIFAR100Coarse',
                 'Digits',
                 'STL10',

@@ -11,6 +11,8 @@ from mmengine.config import Config
 from mmengine.config import config as host
 from mmengine.runner import Runner
 
+from cdc_mm.shipped import find_shipped
+
 _LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
 
 # What is read from a config: the arguments of the runner, what the runner looks up besides, and
@@ -37,7 +39,8 @@ def read_config(filename: str, options: Optional[dict] = None) -> Config:
     with dots, and dicts for what the runner takes, are merged into the result.
 
     Args:
-        filename (str): A ``.py``, ``.json`` or ``.yaml`` file.
+        filename (str): A ``.py``, ``.json`` or ``.yaml`` file; one that comes with this package,
+            ``configs/cdc_digits.py`` say, is found from any folder.
         options (dict, optional): What ``--cfg-options`` gives: values by name (``num_clusters``) or
             by dotted key (``model.head.t``).
 
@@ -49,6 +52,7 @@ def read_config(filename: str, options: Optional[dict] = None) -> Config:
         ValueError: If it cannot be read or does not give a config, if an option is unknown, or if
             it reaches nothing; says what is wrong with it.
     """
+    filename = find_shipped(filename)
     if not osp.isfile(filename):
         raise FileNotFoundError(f'there is no config file {filename}{_files_like(filename)}')
     try:
@@ -222,6 +226,21 @@ class _NameSetter(ast.NodeTransformer):
         self.names.update(dict.fromkeys(names))
         lines = [f'{name} = {self.values[name]!r}' for name in names if name in self.values]
         return [node, *ast.parse('\n'.join(lines)).body]
+
+
+def use_amp(cfg: Config) -> None:
+    """Train in mixed precision: as the config's ``loss_scale`` says on CUDA, else in bfloat16.
+
+    Args:
+        cfg (Config): Changed in place.
+    """
+    if torch.cuda.is_available():
+        cfg.optim_wrapper.type = 'AmpOptimWrapper'
+        cfg.optim_wrapper.setdefault('loss_scale', 'dynamic')
+    else:
+        cfg.optim_wrapper.type = 'CPUAmpOptimWrapper'
+        for name in ('loss_scale', 'dtype', 'use_fsdp'):  # of the other
+            cfg.optim_wrapper.pop(name, None)
 
 
 def set_dataloader_defaults(

@@ -40,6 +40,20 @@ class Features(NamedTuple):
     images: list
 
 
+class Groups(NamedTuple):
+    """By what the images of a split are told apart.
+
+    Attributes:
+        numbers (np.ndarray): Class or predicted cluster of each, shape (N,), int64.
+        names (list): Name by number.
+        predicted (bool): Whether they are clusters.
+    """
+
+    numbers: np.ndarray
+    names: list
+    predicted: bool
+
+
 class FeatureExtractor:
     """Features of a config's splits from a checkpoint, kept on disk.
 
@@ -176,6 +190,28 @@ class FeatureExtractor:
         report_unreadable(images, kept, split)
         labels, names = ([column[i] for i in kept] for column in (images.labels, images.names))
         return Features(rows, labels, names)
+
+    def groups(self, split: str) -> Groups:
+        """Classes of the images that could be read; without labels, the clusters predicted.
+
+        Args:
+            split (str): ``train`` or ``test``.
+
+        Raises:
+            ValueError: If images have no labels, or several each, and the model has no clusters.
+        """
+        labels = self(split).labels
+        if not any(label is None or isinstance(label, (list, tuple)) for label in labels):
+            numbers = np.array([int(label) for label in labels])
+            names = self.classes or range(numbers.max() + 1)
+            return Groups(numbers, [str(name) for name in names], False)
+        if 'scores' not in self.outputs:
+            raise ValueError(
+                f'the {split} images have no labels, or several each, and there are no clusters of '
+                f'the {type(self.model).__name__} in {self.output}: nothing to group them by'
+            )
+        numbers = np.asarray(self(split, 'scores').rows).argmax(1)
+        return Groups(numbers, [f'cluster {k}' for k in range(self.model.num_clusters)], True)
 
 
 def report_unreadable(images: Images, kept: np.ndarray, title: str) -> None:
