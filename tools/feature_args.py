@@ -18,9 +18,9 @@ def add_feature_args(parser: argparse.ArgumentParser, output: Optional[str] = No
     if output is not None:
         parser.add_argument(
             '--output',
-            default=output,
-            help='backbone (pooled features), or of a clusterer what it embeds images as (of CDC: z, '
-            f'zc, zn) or scores (default: {output})',
+            default='backbone',
+            help='features: pooled ones of the backbone (default), or what a clusterer embeds '
+            'images as (CDC: z, zc, zn)',
         )
     parser.add_argument('--bf16', action='store_true', help='compute the features in bfloat16')
     parser.add_argument(
