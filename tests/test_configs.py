@@ -45,9 +45,15 @@ def clusterer_of(cfg):
     return cfg.model.clusterer if cfg.model.type == 'SelfLabel' else cfg.model
 
 
+def images_of(loader):
+    """The data set of images, of which another may have stored rows."""
+    dataset = loader.dataset
+    return dataset.dataset if dataset.type == 'FeatureDataset' else dataset
+
+
 def generate_data(cfg, monkeypatch):
     """Write the data set; returns the options that point the config to it."""
-    kind = cfg.train_dataloader.dataset.type
+    kind = images_of(cfg.train_dataloader).type
     if kind == 'Digits':  # scikit-learn ships it
         return {f'{field}.dataset.indices': 8 for field in LOADERS if cfg[field] is not None}
     make = dict(
@@ -61,6 +67,8 @@ def generate_data(cfg, monkeypatch):
         VOC07=generated.voc,
     )[kind]
     make(Path('images'))
+    if cfg.train_dataloader.dataset.type == 'FeatureDataset':
+        return dict(data_root='images', store_dir='store', image_size=32, num_neighbors=3)
     if kind != 'ImageNetSubset':
         return dict(data_root='images')
     # A list of a few classes in place of the shipped one, which has as many as clusters.
@@ -73,6 +81,10 @@ def shrink(cfg):
     """The same architecture with a sixteenth of the channels and a short queue."""
     model = clusterer_of(cfg)
     backbone = model.backbone
+    if backbone.type == 'Encoder':
+        backbone = backbone.backbone
+        for field in ('train_dataloader', 'val_dataloader'):
+            cfg[field].dataset.encoder.backbone.update(stem_channels=4, base_channels=4)
     if backbone.type == 'SmallConvNet':
         backbone.channels = [4 for _ in backbone.channels]
         width = 4
@@ -134,7 +146,7 @@ def test_trains_two_epochs(path, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     options = dict(
         epochs=2,
-        batch_size=BATCH_SIZES[shipped.train_dataloader.dataset.type],
+        batch_size=BATCH_SIZES[images_of(shipped.train_dataloader).type],
         num_workers=0,
         work_dir='work',
         experiment_name=path.replace('/', '_'),
@@ -204,7 +216,7 @@ def check_weights(cfg, before, after, saved):
     elif 'queue.rows' in after:
         head = clusterer_of(cfg).head
         width = head.num_clusters + head.instance_dim * (clusterer_of(cfg).type == 'CDC')
-        images = 8 * 2 if cfg.train_dataloader.dataset.type == 'ImageFolder' else None
+        images = 8 * 2 if images_of(cfg.train_dataloader).type == 'ImageFolder' else None
         length = clusterer_of(cfg).get('queue_size') or images or head.num_clusters
         assert after['queue.rows'].shape[1] == width
         assert len(after['queue.rows']) in (length, head.num_clusters)
@@ -309,9 +321,10 @@ def test_the_names_reach_all_that_is_derived_from_them(path):
     assert cfg.optim_wrapper.optimizer.lr == 0.123
     for field in LOADERS:
         if cfg[field] is not None:
-            assert cfg[field].num_workers == 0 and cfg[field].persistent_workers is False
-            if cfg[field].dataset.type != 'Digits':
-                assert cfg[field].dataset.data_root == 'X'
+            assert cfg[field].num_workers == cfg[field].dataset.get('num_workers', 0) == 0
+            assert cfg[field].persistent_workers is False
+            if images_of(cfg[field]).type != 'Digits':
+                assert images_of(cfg[field]).data_root == 'X'
     head = clusterer_of(cfg).head
     if 'num_clusters' in names:
         assert head.num_clusters == 3 and (head.t, head.tau, head.alpha) == (0.3, 0.4, 0.6)
@@ -400,7 +413,7 @@ def test_images_are_read_by_load_image(path):
     cfg = Config.fromfile(ROOT / path)
     for field in LOADERS:
         if cfg[field] is not None:
-            steps = [step.type for step in cfg[field].dataset.pipeline]
+            steps = [step.type for step in images_of(cfg[field]).pipeline]
             of_files = cfg[field].dataset.type not in (
                 'CIFAR10Files',
                 'CIFAR100Coarse',

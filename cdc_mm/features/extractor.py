@@ -248,12 +248,12 @@ def evaluation_dataset_cfg(cfg: Config, split: str) -> dict:
     """
     dataset = cfg[_LOADERS[split]].dataset.to_dict()
     test = cfg.test_dataloader.dataset.to_dict()
-    if 'pipeline' in test:
-        dataset['pipeline'] = test['pipeline']
-    images = dataset
     if dataset['type'] == 'FeatureDataset':
         dataset.pop('views', None)
         images = dataset['dataset']
+    else:
+        images = dataset
+        images['pipeline'] = test['pipeline']
     # Off where training reads a folder whose labels it must not see.
     if images.get('with_label') is False:
         del images['with_label']
