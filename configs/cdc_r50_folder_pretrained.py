@@ -1,8 +1,8 @@
 # CDC on a folder of your own photographs, on top of a pretrained ResNet-50 that stays as it is: for
 # few images, or without a GPU. Each image passes the network once and its row of features is kept;
-# from then on an epoch takes seconds. Set data_root and num_clusters. load_from takes any ResNet-50:
-# MoCo's released files (https://github.com/facebookresearch/moco), torchvision's, your own
-# checkpoint.
+# from then on an epoch takes seconds. Set data_root and num_clusters. load_from takes any
+# ResNet-50: MoCo's released files (https://github.com/facebookresearch/moco), torchvision's, your
+# own checkpoint.
 _base_ = 'cdc_r50_imagenet.py'
 
 data_root = 'data/images'
@@ -15,9 +15,9 @@ load_from = 'checkpoints/moco_v2_800ep_pretrain.pth.tar'
 store_dir = 'work_dirs/features'
 custom_hooks = [dict(type='PretrainedBackboneHook')]
 
-# What the two views of an image are: the image itself, one of its nearest neighbours, or `augmented`,
-# one of num_views that are drawn once (each takes another pass through the network). What views
-# differ in, clusters disregard.
+# What the two views of an image are: the image itself, one of its nearest neighbours, or
+# `augmented`, one of num_views that are drawn once (each takes another pass through the network).
+# What views differ in, clusters disregard.
 view1 = 'image'
 view2 = 'neighbor'
 num_neighbors = 20
