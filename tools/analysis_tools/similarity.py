@@ -61,7 +61,8 @@ def main() -> None:
             uniformity=uniformity(x * scale),
         )
     if args.out:
-        dump_atomically(args.out, dict(num_images=len(z), **results))
+        with apis.clear_run_errors():
+            dump_atomically(args.out, dict(num_images=len(z), **results))
 
     print(f'\n{len(z)} images, mean +- standard deviation of the dot products\n')
     # The deviation is that of all pairs: there are no others that they would be a sample of.
