@@ -1,7 +1,30 @@
-"""Contrastive representation disentanglement for clustering (CDC).
+"""Contrastive representation disentanglement for clustering (CDC): images into clusters, no labels.
 
 Importing this package registers every component into mmpretrain's registries, so that configs
 (``default_scope = 'mmpretrain'``) use them by their bare names.
+
+Train, evaluate, and look up the cluster of an image::
+
+    from mmpretrain import ImageClassificationInferencer
+
+    from cdc_mm import apis
+
+    cfg = apis.read_config('configs/cdc_digits.py', {'epochs': 160})
+    cfg.work_dir = 'work_dirs/digits'
+    runner = apis.build_runner(cfg)
+    runner.train()
+    print(runner.test()['clustering/acc'])
+
+    find = ImageClassificationInferencer(cfg, pretrained='work_dirs/digits/epoch_160.pth')
+    image = runner.test_dataloader.dataset[0]['inputs'].permute(1, 2, 0).numpy()
+    print(find(image)[0]['pred_label'])
+
+For images of your own take ``configs/cdc_r18_folder.py`` and set ``data_root`` and
+``num_clusters``; the inferencer then takes paths.
+
+In a shell, ``python -m cdc_mm`` says which tools and configs there are. The rooms of the package,
+from the top down: ``apis`` (what a user calls), ``experiments``, ``detection``, ``engine``,
+``evaluation``, ``features``, ``visualization``, ``datasets``, ``models``, ``checkpoints``.
 """
 
 import warnings

@@ -4,6 +4,8 @@ from typing import Sequence
 import torch
 from detectron2.config import CfgNode, get_cfg
 
+from cdc_mm.shipped import find_shipped
+
 
 def load_config(filename: str, options: Sequence[str] = ()) -> CfgNode:
     """Read a detection config.
@@ -29,7 +31,7 @@ def load_config(filename: str, options: Sequence[str] = ()) -> CfgNode:
     cfg = get_cfg()
     cfg.FROM_SCRATCH = False
     cfg.PAPER = CfgNode(new_allowed=True)
-    cfg.merge_from_file(filename, allow_unsafe=False)
+    cfg.merge_from_file(find_shipped(filename), allow_unsafe=False)
     if not torch.cuda.is_available():
         cfg.MODEL.DEVICE = 'cpu'
     cfg.OUTPUT_DIR = f'work_dirs/{Path(filename).stem}'

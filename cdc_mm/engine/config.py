@@ -11,6 +11,8 @@ from mmengine.config import Config
 from mmengine.config import config as host
 from mmengine.runner import Runner
 
+from cdc_mm.shipped import find_shipped
+
 _LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
 
 # What is read from a config: the arguments of the runner, what the runner looks up besides, and
@@ -37,7 +39,8 @@ def read_config(filename: str, options: Optional[dict] = None) -> Config:
     with dots, and dicts for what the runner takes, are merged into the result.
 
     Args:
-        filename (str): A ``.py``, ``.json`` or ``.yaml`` file.
+        filename (str): A ``.py``, ``.json`` or ``.yaml`` file; one that comes with this package,
+            ``configs/cdc_digits.py`` say, is found from any folder.
         options (dict, optional): What ``--cfg-options`` gives: values by name (``num_clusters``) or
             by dotted key (``model.head.t``).
 
@@ -49,6 +52,7 @@ def read_config(filename: str, options: Optional[dict] = None) -> Config:
         ValueError: If it cannot be read or does not give a config, if an option is unknown, or if
             it reaches nothing; says what is wrong with it.
     """
+    filename = find_shipped(filename)
     if not osp.isfile(filename):
         raise FileNotFoundError(f'there is no config file {filename}{_files_like(filename)}')
     try:
@@ -82,7 +86,7 @@ def _with_options(cfg: Config, options: dict) -> Config:
             f'{", ".join(sorted(names - READ_KEYS))}: names of a config that uses read_base cannot '
             'be set. Set the values by their dotted keys.'
         )
-    set_by_files = set() if lazy else _run_files(cfg.filename, {})[1]
+    set_by_files = set() if lazy else run_files(cfg.filename, {})[1]
     for key in options:
         _check_key(key, cfg, set_by_files | set(cfg.keys()))
     values = {
@@ -94,10 +98,10 @@ def _with_options(cfg: Config, options: dict) -> Config:
     if values:
         for name, value in values.items():
             _check_literal(name, value)
-        (cfg_dict, text, env_variables), _ = _run_files(cfg.filename, values)
+        (cfg_dict, text, env_variables), _ = run_files(cfg.filename, values)
         for name in values.keys() - READ_KEYS:
             others = {key: value for key, value in values.items() if key != name}
-            before = _run_files(cfg.filename, others)[0][0]
+            before = run_files(cfg.filename, others)[0][0]
             if before.get(name) != values[name] and _without(before, name) == _without(
                 cfg_dict, name
             ):
@@ -150,7 +154,7 @@ def _without(cfg_dict: dict, name: str) -> dict:
     return {key: value for key, value in cfg_dict.items() if key != name}
 
 
-def _run_files(filename: str, values: dict) -> Tuple[Tuple[dict, str, dict], set]:
+def run_files(filename: str, values: dict) -> Tuple[Tuple[dict, str, dict], set]:
     """``Config._file2dict`` with other values for some names.
 
     Args:
@@ -242,7 +246,7 @@ def use_amp(cfg: Config) -> None:
 def set_dataloader_defaults(
     cfg: Config, pin_memory: bool = True, persistent_workers: bool = True
 ) -> None:
-    """Fill in what mmpretrain's tools give every dataloader.
+    """Fill in what depends on the machine, and for other configs what mmpretrain's tools fill in.
 
     Args:
         cfg (Config): Changed in place.

@@ -5,6 +5,7 @@ import mmengine
 
 from cdc_mm.atomic import dump_atomically, write_atomically
 from cdc_mm.evaluation.functional import short_name, shown_metrics, summarize_runs
+from cdc_mm.shipped import find_shipped
 from cdc_mm.tables import markdown_table, mean_std, plus_minus
 
 
@@ -62,7 +63,7 @@ def find_paper_figures(config: str) -> Optional[dict]:
     Returns:
         dict: ``source`` and, by metric, mean and standard deviation; None without an entry.
     """
-    path = Path(config).resolve()
+    path = Path(find_shipped(config)).resolve()
     for folder in path.parents:
         if (folder / 'paper.yml').is_file():
             return mmengine.load(folder / 'paper.yml').get(path.relative_to(folder).as_posix())
