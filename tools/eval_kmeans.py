@@ -14,7 +14,8 @@ from feature_args import add_feature_args, build_extractor
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('config', help='config file: network and data')
-    add_feature_args(parser)
+    add_feature_args(parser, 'backbone')
+    parser.add_argument('--out', help='file for the metrics (.json or .yaml)')
     parser.add_argument(
         '--num-clusters',
         type=int,
@@ -55,7 +56,7 @@ def main() -> None:
         elif labelled is not None:
             num_clusters = len(np.unique(labelled.labels))
         else:
-            num_clusters = extract.cfg.model.head.get('num_clusters')
+            num_clusters = getattr(extract.model, 'num_clusters', None)
             if num_clusters is None:
                 raise ValueError('the test images have no labels: say --num-clusters')
         num_images = len(extract.labels['train'])

@@ -9,7 +9,8 @@ from feature_args import add_feature_args, build_extractor
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('config', help='config file: network and data')
-    add_feature_args(parser)
+    add_feature_args(parser, 'backbone')
+    parser.add_argument('--out', help='file for the metrics (.json or .yaml)')
     parser.add_argument('--k', type=int, default=200, help='neighbours (default: 200)')
     parser.add_argument(
         '--temperatures', type=float, nargs='+', default=[0.07, 0.1], help='default: 0.07 0.1'

@@ -14,7 +14,8 @@ def parse_args() -> argparse.Namespace:
         'config',
         help='config file: network and multi-label data, as configs/linear/linear_r50_voc07_svm.py',
     )
-    add_feature_args(parser, parts_of_z=False)
+    add_feature_args(parser)
+    parser.add_argument('--out', help='file for the metrics (.json or .yaml)')
     parser.add_argument('--cost', type=float, default=0.5, help='C of the SVMs (default: 0.5)')
     parser.add_argument(
         '--low-shot', action='store_true', help='also train on few images of each class'
@@ -49,7 +50,7 @@ def main() -> None:
     from cdc_mm.tables import markdown_table, mean_std
 
     with apis.clear_errors():
-        extract = build_extractor(args)
+        extract = build_extractor(args, 'backbone')
         num_classes = len(extract.classes)
         for split, name in (('train', 'training'), ('test', 'test')):
             apis.multi_hot(extract.labels[split], num_classes, name)

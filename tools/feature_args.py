@@ -2,28 +2,26 @@
 
 import argparse
 import os.path as osp
+from typing import Optional
 
 from shared_args import add_shared_args
 
 
-def add_feature_args(parser: argparse.ArgumentParser, parts_of_z: bool = True) -> None:
-    """Add the arguments that :func:`build_extractor` reads, and ``--out``.
+def add_feature_args(parser: argparse.ArgumentParser, output: Optional[str] = None) -> None:
+    """Add the arguments that :func:`build_extractor` reads, but for ``config``.
 
     Args:
-        parser (ArgumentParser): Of the tool; ``config`` is its own argument.
-        parts_of_z (bool): Whether other features than the backbone's can be asked for.
+        parser (ArgumentParser): Of the tool.
+        output (str, optional): Default of ``--output``. None leaves that argument out.
     """
     parser.add_argument('checkpoint', help='any pretraining checkpoint')
-    if parts_of_z:
+    if output is not None:
         parser.add_argument(
             '--output',
             default='backbone',
-            help='features: pooled ones of the backbone (default), or what a clusterer embeds images '
-            'as (CDC: z, zc, zn)',
+            help='features: pooled ones of the backbone (default), or what a clusterer embeds '
+            'images as (CDC: z, zc, zn)',
         )
-    else:
-        parser.set_defaults(output='backbone')
-    parser.add_argument('--out', help='file for the metrics (.json or .yaml)')
     parser.add_argument('--bf16', action='store_true', help='compute the features in bfloat16')
     parser.add_argument(
         '--dtype',
@@ -37,8 +35,12 @@ def add_feature_args(parser: argparse.ArgumentParser, parts_of_z: bool = True) -
     add_shared_args(parser)
 
 
-def build_extractor(args: argparse.Namespace):
+def build_extractor(args: argparse.Namespace, output: Optional[str] = None):
     """The :class:`cdc_mm.apis.FeatureExtractor` of the arguments.
+
+    Args:
+        args (Namespace): As parsed.
+        output (str, optional): What to extract where the tool has no ``--output``.
 
     Raises:
         FileNotFoundError: If the config, the checkpoint or an image is missing.
@@ -49,10 +51,9 @@ def build_extractor(args: argparse.Namespace):
 
     if args.trust_checkpoint:
         apis.trust_checkpoints()
-    cfg = apis.read_config(args.config)
-    cfg.merge_from_dict(args.cfg_options or {})
+    cfg = apis.read_config(args.config, args.cfg_options)
     name = osp.splitext(osp.basename(args.config))[0]
     cache_dir = args.cache_dir or osp.join('work_dirs', name, 'features')
     return apis.FeatureExtractor(
-        cfg, args.checkpoint, args.output, args.dtype, args.bf16, cache_dir
+        cfg, args.checkpoint, output or args.output, args.dtype, args.bf16, cache_dir
     )

@@ -19,7 +19,11 @@ def parse_args() -> argparse.Namespace:
         const='auto',
         help='checkpoint to resume from; without a value, the latest one in the work dir',
     )
-    parser.add_argument('--amp', action='store_true', help='automatic mixed precision (CUDA)')
+    parser.add_argument(
+        '--amp',
+        action='store_true',
+        help='automatic mixed precision: with loss scaling on CUDA, in bfloat16 on a CPU',
+    )
     parser.add_argument(
         '--deterministic',
         action='store_true',
@@ -45,6 +49,8 @@ def parse_args() -> argparse.Namespace:
 
 def merge_args(cfg: Config, args: argparse.Namespace) -> Config:
     """Apply the flags of the command line to the config."""
+    from cdc_mm import apis
+
     cfg.launcher = args.launcher
     # Priority: command line, config, name of the config.
     if args.work_dir is not None:
@@ -56,8 +62,7 @@ def merge_args(cfg: Config, args: argparse.Namespace) -> Config:
     if args.deterministic:
         cfg.randomness.deterministic = True
     if args.amp:
-        cfg.optim_wrapper.type = 'AmpOptimWrapper'
-        cfg.optim_wrapper.setdefault('loss_scale', 'dynamic')
+        apis.use_amp(cfg)
     if args.resume is not None:
         cfg.resume = True
         cfg.load_from = None if args.resume == 'auto' else args.resume

@@ -14,6 +14,7 @@ from cdc_mm.engine import (
     prepare_training,
     read_config,
     set_dataloader_defaults,
+    use_amp,
 )
 from cdc_mm.errors import clear_errors, clear_run_errors
 from cdc_mm.experiments import (
@@ -65,6 +66,7 @@ __all__ = [
     'set_dataloader_defaults',
     'train_and_test',
     'trust_checkpoints',
+    'use_amp',
     'visible_devices',
     'write_results',
 ]

@@ -10,6 +10,8 @@ from torch import nn
 
 from cdc_mm.wrappers import unwrap_model
 
+from .released import missing_checkpoint
+
 
 class DamagedCheckpointError(ValueError):
     """A checkpoint that cannot be read."""
@@ -151,7 +153,7 @@ def check_weights(
 def _load(filename: str, mmap: bool = False) -> dict:
     """The content of a checkpoint; with ``mmap`` tensors are not read, nor are they checked."""
     if not Path(filename).is_file():
-        raise FileNotFoundError(f'there is no checkpoint {filename}')
+        raise missing_checkpoint(filename)
     try:
         is_zip = zipfile.is_zipfile(filename)  # what torch.save has written since 2020
         if is_zip:

@@ -1,3 +1,4 @@
+from .cifar10_files import CIFAR10Files
 from .cifar100_coarse import CIFAR100Coarse
 from .digits import Digits
 from .image_folder import ImageFolder
@@ -10,6 +11,7 @@ from .voc07 import VOC07
 __all__ = [
     'STL10',
     'VOC07',
+    'CIFAR10Files',
     'CIFAR100Coarse',
     'Digits',
     'ImageFolder',

@@ -1,14 +1,15 @@
 import pickle
 from typing import List
-from urllib.error import URLError
 
 from mmengine.fileio import get, join_path
 from mmpretrain.datasets import CIFAR100
 from mmpretrain.registry import DATASETS
 
+from .downloads import DownloadedCIFAR
+
 
 @DATASETS.register_module()
-class CIFAR100Coarse(CIFAR100):
+class CIFAR100Coarse(DownloadedCIFAR, CIFAR100):
     """CIFAR-100 with its 20 superclasses as labels ("CIFAR100-20", "CIFAR-20").
 
     The labels are the ``coarse_labels`` of the official files, which the map of `SCAN
@@ -34,18 +35,11 @@ class CIFAR100Coarse(CIFAR100):
 
     def load_data_list(self) -> List[dict]:
         """Images as uint8 RGB (32, 32, 3) arrays with their superclasses."""
-        root = self.data_prefix['root']
-        try:
-            infos = super().load_data_list()
-        except URLError as error:
-            raise FileNotFoundError(
-                f'{root} lacks CIFAR-100 and it could not be downloaded ({error.reason}). '
-                f'Expected: {join_path(root, self.base_folder)}/{{train,test,meta}}. Unpack '
-                f'{self.url} in {root} or point data_root to where {self.base_folder}/ is.'
-            ) from error
+        infos = super().load_data_list()
         name = (self.train_list if self.split == 'train' else self.test_list)[0][0]
         # Its checksum has just been verified.
-        entry = pickle.loads(get(join_path(root, self.base_folder, name)), encoding='latin1')
+        path = join_path(self.data_prefix['root'], self.base_folder, name)
+        entry = pickle.loads(get(path), encoding='latin1')
         for info, label in zip(infos, entry['coarse_labels']):
             info['gt_label'] = int(label)
         return infos

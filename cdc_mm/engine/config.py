@@ -86,7 +86,7 @@ def _with_options(cfg: Config, options: dict) -> Config:
             f'{", ".join(sorted(names - READ_KEYS))}: names of a config that uses read_base cannot '
             'be set. Set the values by their dotted keys.'
         )
-    set_by_files = set() if lazy else _run_files(cfg.filename, {})[1]
+    set_by_files = set() if lazy else run_files(cfg.filename, {})[1]
     for key in options:
         _check_key(key, cfg, set_by_files | set(cfg.keys()))
     values = {
@@ -98,10 +98,10 @@ def _with_options(cfg: Config, options: dict) -> Config:
     if values:
         for name, value in values.items():
             _check_literal(name, value)
-        (cfg_dict, text, env_variables), _ = _run_files(cfg.filename, values)
+        (cfg_dict, text, env_variables), _ = run_files(cfg.filename, values)
         for name in values.keys() - READ_KEYS:
             others = {key: value for key, value in values.items() if key != name}
-            before = _run_files(cfg.filename, others)[0][0]
+            before = run_files(cfg.filename, others)[0][0]
             if before.get(name) != values[name] and _without(before, name) == _without(
                 cfg_dict, name
             ):
@@ -154,7 +154,7 @@ def _without(cfg_dict: dict, name: str) -> dict:
     return {key: value for key, value in cfg_dict.items() if key != name}
 
 
-def _run_files(filename: str, values: dict) -> Tuple[Tuple[dict, str, dict], set]:
+def run_files(filename: str, values: dict) -> Tuple[Tuple[dict, str, dict], set]:
     """``Config._file2dict`` with other values for some names.
 
     Args:
@@ -228,10 +228,25 @@ class _NameSetter(ast.NodeTransformer):
         return [node, *ast.parse('\n'.join(lines)).body]
 
 
+def use_amp(cfg: Config) -> None:
+    """Train in mixed precision: as the config's ``loss_scale`` says on CUDA, else in bfloat16.
+
+    Args:
+        cfg (Config): Changed in place.
+    """
+    if torch.cuda.is_available():
+        cfg.optim_wrapper.type = 'AmpOptimWrapper'
+        cfg.optim_wrapper.setdefault('loss_scale', 'dynamic')
+    else:
+        cfg.optim_wrapper.type = 'CPUAmpOptimWrapper'
+        for name in ('loss_scale', 'dtype', 'use_fsdp'):  # of the other
+            cfg.optim_wrapper.pop(name, None)
+
+
 def set_dataloader_defaults(
     cfg: Config, pin_memory: bool = True, persistent_workers: bool = True
 ) -> None:
-    """Fill in what mmpretrain's tools give every dataloader.
+    """Fill in what depends on the machine, and for other configs what mmpretrain's tools fill in.
 
     Args:
         cfg (Config): Changed in place.

@@ -40,6 +40,20 @@ class Features(NamedTuple):
     images: list
 
 
+class Groups(NamedTuple):
+    """By what the images of a split are told apart.
+
+    Attributes:
+        numbers (np.ndarray): Class or predicted cluster of each, shape (N,), int64.
+        names (list): Name by number.
+        predicted (bool): Whether they are clusters.
+    """
+
+    numbers: np.ndarray
+    names: list
+    predicted: bool
+
+
 class FeatureExtractor:
     """Features of a config's splits from a checkpoint, kept on disk.
 
@@ -177,6 +191,28 @@ class FeatureExtractor:
         labels, names = ([column[i] for i in kept] for column in (images.labels, images.names))
         return Features(rows, labels, names)
 
+    def groups(self, split: str) -> Groups:
+        """Classes of the images that could be read; without labels, the clusters predicted.
+
+        Args:
+            split (str): ``train`` or ``test``.
+
+        Raises:
+            ValueError: If images have no labels, or several each, and the model has no clusters.
+        """
+        labels = self(split).labels
+        if not any(label is None or isinstance(label, (list, tuple)) for label in labels):
+            numbers = np.array([int(label) for label in labels])
+            names = self.classes or range(numbers.max() + 1)
+            return Groups(numbers, [str(name) for name in names], False)
+        if 'scores' not in self.outputs:
+            raise ValueError(
+                f'the {split} images have no labels, or several each, and there are no clusters of '
+                f'the {type(self.model).__name__} in {self.output}: nothing to group them by'
+            )
+        numbers = np.asarray(self(split, 'scores').rows).argmax(1)
+        return Groups(numbers, [f'cluster {k}' for k in range(self.model.num_clusters)], True)
+
 
 def report_unreadable(images: Images, kept: np.ndarray, title: str) -> None:
     """Say how many images could not be read, if there are any.
@@ -212,12 +248,12 @@ def evaluation_dataset_cfg(cfg: Config, split: str) -> dict:
     """
     dataset = cfg[_LOADERS[split]].dataset.to_dict()
     test = cfg.test_dataloader.dataset.to_dict()
-    if 'pipeline' in test:
-        dataset['pipeline'] = test['pipeline']
-    images = dataset
     if dataset['type'] == 'FeatureDataset':
         dataset.pop('views', None)
         images = dataset['dataset']
+    else:
+        images = dataset
+        images['pipeline'] = test['pipeline']
     # Off where training reads a folder whose labels it must not see.
     if images.get('with_label') is False:
         del images['with_label']

@@ -76,6 +76,7 @@ class FeatureDataset(Dataset):
         num_workers: int = 2,
     ) -> None:
         self.views = dict(views or {})
+        self._to_rgb = to_rgb
         _check_views(self.views, num_views, num_neighbors, augment)
         settings = None
         if not isinstance(encoder, nn.Module):
@@ -126,6 +127,12 @@ class FeatureDataset(Dataset):
         """What the data set of images says of an image: path, or pixels; label if there is one."""
         info = self._image_set.dataset.get_data_info(int(self._kept[index]))
         return dict(info, sample_idx=index % len(self))
+
+    def picture(self, index: int) -> np.ndarray:
+        """The image of an item as the encoder sees it, uint8 (H, W, C), RGB or grey."""
+        inputs = self._image_set.dataset[int(self._kept[index])]['inputs']
+        pixels = inputs.permute(1, 2, 0).numpy()
+        return pixels[..., ::-1] if self._to_rgb else pixels
 
     def __getitem__(self, index: int) -> dict:
         return self.__getitems__([index])[0]

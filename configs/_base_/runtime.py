@@ -11,8 +11,6 @@ default_hooks = dict(
     checkpoint=dict(type='SafeCheckpointHook', interval=10, max_keep_ckpts=3),
     sampler_seed=dict(type='DistSamplerSeedHook'),
     visualization=dict(type='VisualizationHook', enable=False),
-    # Sizes by the number of images what the model leaves open: a queue, a record of labels.
-    prepare_clusterer=dict(type='PrepareClustererHook'),
     # All ranks validate with the statistics that rank 0 saves.
     broadcast_bn=dict(type='BroadcastBNHook'),
     # Warns of a training that has collapsed; on_collapse='stop' ends it.

@@ -6,12 +6,14 @@ from pathlib import Path
 
 import pytest
 import torch
+from helpers import ROOT
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
 from cdc_mm.apis import check_checkpoint, read_state_dict, trust_checkpoints
 from cdc_mm.checkpoints import find_resumable, read_seed
+from cdc_mm.checkpoints.released import RELEASED
 
 
 class Net(nn.Module):
@@ -50,6 +52,25 @@ def test_reads_weights_under_either_layout(save):
 def test_refuses_a_missing_file(tmp_path):
     with pytest.raises(FileNotFoundError, match='there is no checkpoint'):
         read_state_dict(str(tmp_path / 'no.pth'))
+
+
+@pytest.mark.parametrize('name', RELEASED)
+def test_a_missing_released_file_comes_with_its_address(tmp_path, name):
+    path = tmp_path / 'checkpoints' / name
+    with pytest.raises(FileNotFoundError) as told:
+        check_checkpoint(Net(), str(path), 'init')
+    assert f'curl -L --create-dirs -o {path} {RELEASED[name]}' in str(told.value)
+    assert RELEASED[name].endswith(f'/{name}')
+
+
+def test_the_configs_that_start_from_released_files_name_them():
+    named = {
+        Path(line.split("'")[1]).name
+        for path in ROOT.glob('configs/*.py')
+        for line in path.read_text().splitlines()
+        if line.startswith("load_from = 'checkpoints/")
+    }
+    assert named == set(RELEASED)
 
 
 def test_refuses_code_and_names_the_flag(save, monkeypatch):

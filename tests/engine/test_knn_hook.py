@@ -3,7 +3,8 @@ from types import SimpleNamespace
 import generated
 import pytest
 import torch
-from helpers import ROOT, run_ranks
+from helpers import ROOT, TINY_CDC, log_of, run_ranks
+from helpers import make_runner as build_runner_of
 from mmengine.config import Config
 from mmpretrain.registry import HOOKS, MODELS
 
@@ -35,7 +36,7 @@ def make_runner():
 
 def evaluate(runner, **kwargs):
     hook = HOOKS.build(dict(type='KNNHook', **{'k': 20, 'interval': 1, **kwargs}))
-    hook.before_run(runner)
+    hook.before_train(runner)
     hook.after_train_epoch(runner)
     return runner.scalars[-1][1]['knn/top1']
 
@@ -58,7 +59,7 @@ def test_equals_the_features_of_both_splits(output, tmp_path):
 def test_runs_every_n_epochs_and_after_the_last():
     runner = make_runner()
     hook = HOOKS.build(dict(type='KNNHook', interval=2, k=20))
-    hook.before_run(runner)
+    hook.before_train(runner)
     for runner.epoch in range(5):
         hook.after_train_epoch(runner)
     assert [step for step, _ in runner.scalars] == [2, 4, 5]
@@ -94,6 +95,20 @@ def test_refuses_data_without_labels(tmp_path):
         )
     with pytest.raises(ValueError, match='the test images have none'):
         evaluate(runner, k=2)
+
+
+def test_a_test_does_without_the_training_data(tmp_path):
+    """With a real runner: stand-ins do not say when a hook is called."""
+    hook = dict(type='KNNHook', k=20, interval=1)
+    trained = build_runner_of(tmp_path / 'a', TINY_CDC, custom_hooks=[hook])
+    trained.train()
+    assert 'kNN top-1 after epoch 1' in log_of(tmp_path / 'a')
+    gone = dict(type='ImageFolder', data_root='gone', pipeline=[])
+    tested = build_runner_of(
+        tmp_path / 'b', TINY_CDC, dataset=dict(train=gone), custom_hooks=[hook],
+        load_from=str(tmp_path / 'a' / 'epoch_1.pth'),
+    )  # fmt: skip
+    assert tested.test()['clustering/num_samples'] == 360
 
 
 @pytest.mark.parametrize('name', ['interval', 'k', 'temperature'])

@@ -1,10 +1,11 @@
 from types import SimpleNamespace
 
+import cv2
 import generated
 import numpy as np
 import pytest
 import torch
-from helpers import run_ranks
+from helpers import TINY_CDC, make_runner, run_ranks
 from mmengine.runner import Runner
 from mmpretrain.registry import DATASETS, HOOKS, MODELS
 
@@ -308,3 +309,56 @@ def test_cdc_has_the_same_loss_on_rows_as_on_images(root, weights, tmp_path, vie
         samples = model(data['inputs'], data['data_samples'], mode='predict')
         scores.append(torch.stack([sample.pred_score for sample in samples]))
     assert torch.allclose(*scores, atol=1e-5)
+
+
+def runner_on_rows(tmp_path, weights, root, **kwargs):
+    train = cfg_of(
+        root, weights, tmp_path, num_views=2, augment=JITTER,
+        views=dict(view1='augmented', view2='augmented'),
+    )  # fmt: skip
+    test = cfg_of(root, weights, tmp_path)
+    model = dict(TINY_CDC, backbone=encoder_cfg(weights=weights), queue_size=8)
+    model['head'] = dict(model['head'], num_clusters=2)
+    return make_runner(
+        kwargs.pop('work_dir'), model, dataset=dict(train=train, test=test), **kwargs,
+        **{'train_dataloader.batch_size': 4},
+    )  # fmt: skip
+
+
+def test_trains_resumes_and_draws_through_the_runner(root, weights, tmp_path):
+    whole = runner_on_rows(tmp_path, weights, root, work_dir=tmp_path / 'whole', epochs=3)
+    whole.train()
+    runner_on_rows(tmp_path, weights, root, work_dir=tmp_path / 'two', epochs=2).train()
+    resumed = runner_on_rows(
+        tmp_path, weights, root, work_dir=tmp_path / 'two', epochs=3, resume=True
+    )
+    resumed.train()
+    before = MODELS.build(encoder_cfg(weights=weights))
+    before.init_weights()
+    for name, value in whole.model.state_dict().items():
+        assert torch.equal(value, resumed.model.state_dict()[name]), name
+    for name, value in before.state_dict().items():
+        assert torch.equal(value, whole.model.encoder.state_dict()[name]), name
+    sheet = cv2.imread(str(tmp_path / 'two' / 'contact_sheet.png'))
+    assert sheet.shape[1] > 100
+    # And the checkpoint tells the same clusters of images.
+    images = dict(cfg_of(root, weights, tmp_path)['dataset'])
+    preprocessor = {'data_preprocessor.to_rgb': True, 'data_preprocessor.mean': MEAN}
+    preprocessor['data_preprocessor.std'] = STD
+    tested = []
+    for dataset in (images, cfg_of(root, weights, tmp_path)):
+        run = runner_on_rows(
+            tmp_path, weights, root, work_dir=tmp_path / f'test{len(tested)}',
+            load_from=str(tmp_path / 'two' / 'epoch_3.pth'),
+            **{'test_dataloader.dataset': dict(dataset, _delete_=True)}, **preprocessor,
+            custom_hooks=[dict(type='PictureHook', out_dir=str(tmp_path / f'drawn{len(tested)}'))],
+        )  # fmt: skip
+        tested.append(run.test())
+    assert tested[0].keys() == tested[1].keys()
+    for name, value in tested[0].items():
+        assert value == pytest.approx(tested[1][name], abs=1e-3), name
+    names = [sorted(path.name for path in (tmp_path / f'drawn{i}').iterdir()) for i in (0, 1)]
+    assert names[0] == names[1] and len(names[0]) == 8
+    for name in names[0]:
+        first, second = (cv2.imread(str(tmp_path / f'drawn{i}' / name)) for i in (0, 1))
+        assert np.array_equal(first, second)

@@ -8,11 +8,13 @@ import pytest
 import torch
 from helpers import CONFIG, ROOT, SMALL
 from mmengine.config import Config
+from mmengine.runner import Runner
 from mmpretrain.registry import MODELS
 from sklearn.manifold import trustworthiness
 
 from cdc_mm import apis, visualization
-from cdc_mm.evaluation.functional import cluster_accuracy
+from cdc_mm.datasets import Digits
+from cdc_mm.evaluation.functional import category_similarity, cluster_accuracy
 
 
 def last_acc(work_dir):
@@ -28,29 +30,70 @@ def small():
     return cfg
 
 
-def test_outputs_are_those_of_validation(trained, small):
-    work_dir, _ = trained
-    model = apis.load_model(small, str(work_dir / 'epoch_2.pth'))
-    zc, labels = apis.collect_outputs(model, apis.build_test_loader(small), 'zc')
-    assert 100 * cluster_accuracy(labels, zc.argmax(1)) == pytest.approx(last_acc(work_dir))
+def rows_of(cfg, checkpoint, cache, output, **kwargs):
+    return apis.FeatureExtractor(cfg, str(checkpoint), output, cache_dir=cache)('test', **kwargs)
 
 
-def test_views_are_augmented_apart(trained, small):
+def test_outputs_are_those_of_validation(trained, small, tmp_path):
     work_dir, _ = trained
-    model = apis.load_model(small, str(work_dir / 'epoch_2.pth'))
-    loader = apis.build_test_loader(small, augmented=True)
-    plain = apis.collect_outputs(model, loader, 'zn')[0]
-    views = [apis.collect_outputs(model, loader, 'zn', view)[0] for view in (0, 1)]
+    for output in ('zc', 'scores'):
+        rows, labels, _ = rows_of(small, work_dir / 'epoch_2.pth', tmp_path, output)
+        accuracy = cluster_accuracy(np.array(labels), rows.argmax(1))
+        assert 100 * accuracy == pytest.approx(last_acc(work_dir))
+
+
+def test_views_are_augmented_apart(trained, small, tmp_path):
+    work_dir, _ = trained
+    plain, *views = (
+        rows_of(small, work_dir / 'epoch_2.pth', tmp_path, 'zn', view=view).rows
+        for view in (None, 0, 1)
+    )
     for a, b in ((plain, views[0]), (plain, views[1]), views):
         dots = (a * b).sum(1)
         shuffled = (a * np.roll(b, 1, axis=0)).sum(1)
         assert dots.max() < 1 - 1e-6 and dots.mean() > shuffled.mean()
 
 
+@pytest.fixture
+def unlabelled(monkeypatch):
+    """The digits without labels."""
+    plain = Digits.load_data_list
+    monkeypatch.setattr(
+        Digits, 'load_data_list', lambda self: [dict(img=info['img']) for info in plain(self)]
+    )
+
+
+def test_without_labels_images_are_told_apart_by_cluster(
+    trained, call, small, tmp_path, capsys, unlabelled
+):
+    checkpoint = trained[0] / 'epoch_2.pth'
+    rows = rows_of(small, checkpoint, tmp_path, 'zc').rows
+    clusters = rows.argmax(1)
+    shared = ('--cache-dir', tmp_path)
+    call('analysis_tools/similarity', CONFIG, checkpoint, '--out', tmp_path / 'x.json', *shared,
+         options=SMALL)  # fmt: skip
+    assert 'those of predicted clusters' in capsys.readouterr().out
+    expected = category_similarity(np.array(rows), clusters)
+    result = json.loads((tmp_path / 'x.json').read_text())
+    for name in ('same', 'different'):
+        assert result['zc'][name] == pytest.approx(expected[name], abs=1e-5)
+    call('analysis_tools/tsne', CONFIG, checkpoint, '--out', tmp_path / 'a', '--parts', 'zc',
+         '--max-images', 60, '--perplexity', 10, *shared, options=SMALL)  # fmt: skip
+    assert 'the colours are those of predicted clusters' in capsys.readouterr().out
+    with np.load(tmp_path / 'a.npz') as content:
+        chosen = np.random.RandomState(0).permutation(len(rows))[:60]
+        assert np.array_equal(content['labels'], clusters[chosen])
+    # The backbone alone predicts nothing.
+    with pytest.raises(SystemExit, match=r'have no labels.* nothing to group them by'):
+        call('analysis_tools/tsne', CONFIG, checkpoint, '--out', tmp_path / 'b', '--parts',
+             'backbone', '--max-images', 60, *shared, options=SMALL)  # fmt: skip
+
+
 def test_similarity(trained, call, tmp_path, capsys):
     work_dir, _ = trained
     out = tmp_path / 'similarity.json'
-    call('analysis_tools/similarity', CONFIG, work_dir / 'epoch_2.pth', '--out', out, options=SMALL)
+    call('analysis_tools/similarity', CONFIG, work_dir / 'epoch_2.pth', '--out', out,
+         '--cache-dir', tmp_path, options=SMALL)  # fmt: skip
     result = json.loads(out.read_text())
     assert result['num_images'] == 360
     text = capsys.readouterr().out
@@ -77,13 +120,13 @@ def test_similarity_of_moco(call, tmp_path, capsys):
     torch.save(dict(state_dict=model.state_dict()), tmp_path / 'x.pth')
     options = ['model.backbone.channels=[4,4,4,8]', 'model.neck.in_channels=8']
     call('analysis_tools/similarity', config, tmp_path / 'x.pth', '--out', tmp_path / 'x.json',
-         options=options)  # fmt: skip
+         '--cache-dir', tmp_path, options=options)  # fmt: skip
     result = json.loads((tmp_path / 'x.json').read_text())
     header = next(x for x in capsys.readouterr().out.splitlines() if x.startswith('|'))
     assert header.split() == ['|', '|', 'z', '|'] and set(result) == {'num_images', 'z'}
 
     model = apis.load_model(cfg, str(tmp_path / 'x.pth'))
-    loader = apis.build_test_loader(cfg)
+    loader = Runner.build_dataloader(cfg.test_dataloader)
     rows, labels = [], []
     for batch in loader:
         images = model.data_preprocessor(batch)['inputs']
@@ -102,7 +145,7 @@ def test_similarity_of_moco(call, tmp_path, capsys):
         )
 
     with pytest.raises(ValueError, match='MoCo has no zc; it has backbone, z'):
-        apis.collect_outputs(model, loader, 'zc')
+        next(apis.iterate_outputs(model, loader, 'zc'))
     with pytest.raises(ValueError, match='MoCo has no zn'):
         apis.FeatureExtractor(cfg, str(tmp_path / 'x.pth'), 'zn', cache_dir=tmp_path)
     with pytest.raises(SystemExit, match='MoCo predicts nothing that could be tested'):
@@ -112,13 +155,13 @@ def test_similarity_of_moco(call, tmp_path, capsys):
 def test_tsne(trained, call, tmp_path, small):
     work_dir, _ = trained
     call('analysis_tools/tsne', CONFIG, work_dir / 'epoch_2.pth', '--out', tmp_path / 'new' / 'a',
-         '--max-images', 60, '--perplexity', 10, options=SMALL)  # fmt: skip
+         '--max-images', 60, '--perplexity', 10, '--cache-dir', tmp_path,
+         options=SMALL)  # fmt: skip
     with np.load(tmp_path / 'new' / 'a.npz') as content:
         assert content['zc'].shape == content['zn'].shape == (60, 2)
         assert content['labels'].shape == (60,) and np.ptp(content['labels']) == 9
         # Neighbours in the plane are neighbours in zc: the points are those of the images.
-        model = apis.load_model(small, str(work_dir / 'epoch_2.pth'))
-        rows, _ = apis.collect_outputs(model, apis.build_test_loader(small), 'zc')
+        rows = rows_of(small, work_dir / 'epoch_2.pth', tmp_path, 'zc').rows
         chosen = np.random.RandomState(0).permutation(len(rows))[:60]
         assert trustworthiness(rows[chosen], content['zc']) > 0.9
         assert trustworthiness(rows[chosen][::-1], content['zc']) < 0.7
@@ -132,8 +175,8 @@ def test_tsne_refuses_mistakes(trained, call, tmp_path):
         call('analysis_tools/tsne', CONFIG, 'none.pth', '--out', tmp_path / 'a', options=SMALL)
     with pytest.raises(SystemExit, match='perplexity'):
         call('analysis_tools/tsne', CONFIG, work_dir / 'epoch_2.pth', '--out', tmp_path / 'a',
-             '--max-images', 20, options=SMALL)  # fmt: skip
-    assert not list(tmp_path.iterdir())
+             '--max-images', 20, '--cache-dir', tmp_path / 'c', options=SMALL)  # fmt: skip
+    assert [path.name for path in tmp_path.iterdir()] == ['c']
 
 
 def test_curve(trained, call, tmp_path, monkeypatch):

@@ -205,6 +205,22 @@ def test_quickstart_ends_with_the_table_and_the_next_command(tmp_path):
     assert result['k-means on pixels']['acc'] > 60  # k-means is a real rival, not a straw man
 
 
+def test_amp_on_a_cpu_trains_and_resumes(call, tmp_path):
+    options = (*SMALL, 'train_cfg.max_epochs=2')
+    call('train', CONFIG, '--amp', '--work-dir', tmp_path / 'whole', options=options)
+    call('train', CONFIG, '--amp', '--work-dir', tmp_path / 'resumed',
+         '--resume', tmp_path / 'whole/epoch_1.pth', options=options)  # fmt: skip
+    whole, resumed = (
+        torch.load(tmp_path / name / 'epoch_2.pth', weights_only=True)['state_dict']
+        for name in ('whole', 'resumed')
+    )
+    assert all(torch.equal(value, resumed[name]) for name, value in whole.items())
+    assert all(value.dtype != torch.bfloat16 for value in whole.values())
+    call('test', CONFIG, tmp_path / 'whole/epoch_2.pth', '--amp', '--work-dir', tmp_path / 'test',
+         '--out', tmp_path / 'metrics.json', '--out-item', 'metrics', options=SMALL)  # fmt: skip
+    assert json.loads((tmp_path / 'metrics.json').read_text())['clustering/num_samples'] == 360
+
+
 FOLDER = 'configs/cdc_r18_cifar10_folder.py'
 
 

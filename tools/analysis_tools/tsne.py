@@ -1,30 +1,38 @@
 #!/usr/bin/env python
-"""t-SNE of zc and zn of the test images, coloured by class (Figure 4)."""
+"""t-SNE of zc and zn of the test images, coloured by class (Figure 4).
+
+Without labels, by predicted cluster.
+"""
 
 import argparse
 import os.path as osp
+import sys
+from pathlib import Path
 
 import mmengine
 import numpy as np
-from mmengine.config import DictAction
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from feature_args import add_feature_args, build_extractor
 
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('config', help='config file')
-    parser.add_argument('checkpoint', help='checkpoint file')
+    add_feature_args(parser)
     parser.add_argument(
         '--out', default='tsne', help='OUT.png is the picture, OUT.npz the points and the classes'
     )
     parser.add_argument(
-        '--parts', nargs='+', default=['zc', 'zn'], choices=['zc', 'zn', 'z', 'backbone']
+        '--parts',
+        nargs='+',
+        default=['zc', 'zn'],
+        help='zc, zn, z, backbone or what else the model has (default: zc zn)',
     )
     parser.add_argument('--perplexity', type=float, default=30)
     parser.add_argument(
         '--max-images', type=int, default=5000, help='images at most, drawn at random'
-    )
-    parser.add_argument(
-        '--cfg-options', nargs='+', action=DictAction, help='override config entries: key=value'
     )
     return parser.parse_args()
 
@@ -38,23 +46,23 @@ def main() -> None:
     from cdc_mm.visualization import draw_scatter
 
     with apis.clear_errors():
-        cfg = apis.read_config(args.config)
-        cfg.merge_from_dict(args.cfg_options or {})
-        model = apis.load_model(cfg, args.checkpoint)
-        loader = apis.build_test_loader(cfg)
+        # With a part of the heads first, the whole checkpoint is read.
+        extract = build_extractor(args, min(args.parts, key='backbone'.__eq__))
         points = {}
         for part in args.parts:
-            rows, labels = apis.collect_outputs(model, loader, part)
+            rows = extract('test', part).rows
             chosen = np.random.RandomState(0).permutation(len(rows))[: args.max_images]
             tsne = TSNE(perplexity=args.perplexity, init='pca', random_state=0)
             print(f't-SNE of {len(chosen)} x {rows.shape[1]} ({part}) ...', flush=True)
             points[part] = tsne.fit_transform(rows[chosen])
-    labels = labels[chosen]
+        groups = extract.groups('test')
+    labels = groups.numbers[chosen]
+    if groups.predicted:
+        print('The images have no labels: the colours are those of predicted clusters.')
 
     mmengine.mkdir_or_exist(osp.dirname(osp.abspath(args.out)))
     np.savez_compressed(f'{args.out}.npz', labels=labels, **points)
-    names = loader.dataset.metainfo.get('classes') or list(map(str, range(labels.max() + 1)))
-    draw_scatter(points, labels, names).savefig(f'{args.out}.png')
+    draw_scatter(points, labels, groups.names).savefig(f'{args.out}.png')
     print(f'{args.out}.png\n{args.out}.npz')
 
 

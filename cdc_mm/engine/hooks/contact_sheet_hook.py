@@ -1,6 +1,7 @@
 import heapq
 from collections import Counter, defaultdict
 from pathlib import Path
+from typing import Union
 
 import mmcv
 import numpy as np
@@ -60,8 +61,11 @@ class ContactSheetHook(Hook):
                 keep = heapq.heapreplace
             else:
                 continue
-            pixels = image.permute(1, 2, 0).cpu().numpy().copy()
-            keep(heap, (confidence, -self._sizes[cluster], pixels))
+            # Of stored rows the number of the image, to be read when the sheet is drawn.
+            kept = sample.sample_idx
+            if image.ndim == 3:
+                kept = image.permute(1, 2, 0).cpu().numpy().copy()
+            keep(heap, (confidence, -self._sizes[cluster], kept))
 
     def after_test_iter(self, runner, batch_idx, data_batch=None, outputs=None) -> None:
         """Keep the images that belong on the sheet."""
@@ -69,6 +73,13 @@ class ContactSheetHook(Hook):
 
     def after_val_epoch(self, runner, metrics=None) -> None:
         """Draw the sheet."""
+        self._draw(runner, 'val_loop')
+
+    def after_test_epoch(self, runner, metrics=None) -> None:
+        """Draw the sheet."""
+        self._draw(runner, 'test_loop')
+
+    def _draw(self, runner, loop: str) -> None:
         parts = collect_results([(self._sizes, self._best)], get_world_size())
         if not is_main_process():
             return
@@ -81,7 +92,7 @@ class ContactSheetHook(Hook):
                 reverse=True,
             )[: self.images_per_cluster]
             title = f'cluster {cluster}\n{size} images'
-            rows.append((title, [to_rgb(runner, image) for _, _, image in entries]))
+            rows.append((title, [picture(runner, loop, image) for _, _, image in entries]))
         sheet = draw_contact_sheet(rows)
         path = Path(runner.work_dir) / 'contact_sheet.png'
         mmcv.imwrite(sheet[..., ::-1], str(path))
@@ -93,9 +104,18 @@ class ContactSheetHook(Hook):
             f'Contact sheet: {path}' + (f' ({left_out} smaller clusters left out)' * (left_out > 0))
         )
 
-    def after_test_epoch(self, runner, metrics=None) -> None:
-        """Draw the sheet."""
-        self.after_val_epoch(runner, metrics)
+
+def picture(runner, loop: str, image: Union[np.ndarray, int]) -> np.ndarray:
+    """An image (H, W, C) in the order RGB.
+
+    Args:
+        runner (Runner): The runner.
+        loop (str): Its ``val_loop`` or ``test_loop``.
+        image (np.ndarray | int): As the data set gives it; of a :class:`FeatureDataset` its number.
+    """
+    if isinstance(image, np.ndarray):
+        return to_rgb(runner, image)
+    return getattr(runner, loop).dataloader.dataset.picture(image)
 
 
 def to_rgb(runner, image: np.ndarray) -> np.ndarray:

@@ -50,8 +50,8 @@ class KNNHook(Hook):
         self.temperature = temperature
         self.output = output
 
-    def before_run(self, runner) -> None:
-        """Open both data sets.
+    def before_train(self, runner) -> None:
+        """Open both data sets, which a test does without.
 
         Raises:
             ValueError: If a data set has no labels, or there are fewer than k training images.

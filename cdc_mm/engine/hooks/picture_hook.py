@@ -9,7 +9,7 @@ from cdc_mm.datasets.transforms import is_blank
 from cdc_mm.visualization import draw_caption
 from cdc_mm.wrappers import unwrap_model
 
-from .contact_sheet_hook import to_rgb
+from .contact_sheet_hook import picture
 
 
 @HOOKS.register_module()
@@ -52,15 +52,16 @@ class PictureHook(Hook):
             if sample.sample_idx % self.interval or is_blank(sample):
                 continue
             label, confidence = int(sample.pred_label), float(sample.pred_score.max())
-            pixels = to_rgb(runner, image.permute(1, 2, 0).cpu().numpy())
-            picture = draw_caption(pixels, f'{kind} {label} ({confidence:.2f})')
+            image = image.permute(1, 2, 0).cpu().numpy() if image.ndim == 3 else sample.sample_idx
+            pixels = picture(runner, 'test_loop', image)
+            drawn = draw_caption(pixels, f'{kind} {label} ({confidence:.2f})')
             name = f'{sample.sample_idx:06d}'
             if 'img_path' in sample:
                 name += f'_{Path(sample.img_path).stem}'
             if self.out_dir is not None:
-                mmcv.imwrite(picture[..., ::-1], str(Path(self.out_dir) / f'{name}.png'))
+                mmcv.imwrite(drawn[..., ::-1], str(Path(self.out_dir) / f'{name}.png'))
             if self.show:
-                runner.visualizer.show(picture, win_name=name, wait_time=self.wait_time)
+                runner.visualizer.show(drawn, win_name=name, wait_time=self.wait_time)
 
     def after_test_epoch(self, runner, metrics=None) -> None:
         """Say where they are."""

@@ -17,7 +17,7 @@ train_dataloader = dict(
     drop_last=True,
     collate_fn=dict(type='default_collate'),
     sampler=dict(type='DefaultSampler', shuffle=True),
-    dataset=dict(type='CIFAR10', data_root=data_root, split='train', pipeline=pipeline),
+    dataset=dict(type='CIFAR10Files', data_root=data_root, split='train', pipeline=pipeline),
 )
 val_dataloader = dict(
     batch_size=batch_size,
@@ -25,6 +25,6 @@ val_dataloader = dict(
     persistent_workers=num_workers > 1,
     collate_fn=dict(type='default_collate'),
     sampler=dict(type='DefaultSampler', shuffle=False),
-    dataset=dict(type='CIFAR10', data_root=data_root, split='test', pipeline=pipeline),
+    dataset=dict(type='CIFAR10Files', data_root=data_root, split='test', pipeline=pipeline),
 )
 test_dataloader = val_dataloader
