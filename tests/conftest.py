@@ -1,3 +1,4 @@
+import gc
 import logging
 
 import numpy as np
@@ -19,3 +20,8 @@ def _scope_and_seed():
             logger.removeHandler(handler)
     torch.manual_seed(0)
     np.random.seed(0)
+
+
+def pytest_collection_finish():
+    """What is imported stays: mmengine looks for garbage with every data set that it opens."""
+    gc.freeze()

@@ -4,6 +4,7 @@ _base_ = ['../cdc_r18_cifar10.py', '../_base_/self_label.py']
 
 start = _base_.epochs * 5 // 6  # epoch 1000
 ramp = _base_.epochs // 12  # 100 epochs
+weight = 1.0  # of the term beside CDC's, when it is fully on
 threshold = 0.99
 
 model = dict(
@@ -13,4 +14,4 @@ model = dict(
     loss=dict(type='SelfLabelLoss', threshold=threshold),
 )
 data_preprocessor = dict(views=dict(weak=_base_.weak_view, strong=_base_.strong_view))
-custom_hooks = [dict(type='SelfLabelHook', start=start, ramp=ramp)]
+custom_hooks = [dict(type='SelfLabelHook', weight=weight, start=start, ramp=ramp)]
