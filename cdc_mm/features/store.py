@@ -2,6 +2,7 @@ import fcntl
 import hashlib
 import json
 import os
+import time
 import zlib
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -13,9 +14,10 @@ from mmengine.dist import barrier, broadcast_object_list, get_rank, get_world_si
 from cdc_mm.atomic import write_atomically
 from cdc_mm.errors import RunError
 
-# A part is complete after so many images or bytes: what a killed run loses at most.
+# A part is complete after so many images, bytes or seconds: what a killed run loses at most.
 PART_IMAGES = 20_000
 PART_BYTES = 256 << 20
+PART_SECONDS = 300
 
 ID_BYTES = 16
 _ID = np.dtype(f'S{ID_BYTES}')
@@ -270,6 +272,7 @@ class _Writer:
     def _start(self) -> None:
         self._path = self._folder / f'part-{self._number:04d}'
         self._array, self._ids, self._unreadable = None, [], []
+        self._begin = time.monotonic()
 
     def add(self, ids: np.ndarray, rows: np.ndarray, unreadable: np.ndarray) -> None:
         """Add rows.
@@ -290,8 +293,11 @@ class _Writer:
                 self._array.append(rows)
             self._ids.append(ids)
         self._unreadable.append(unreadable)
-        images = sum(map(len, self._ids + self._unreadable))
-        if images >= PART_IMAGES or (self._array and self._array.num_bytes >= PART_BYTES):
+        if (
+            sum(map(len, self._ids + self._unreadable)) >= PART_IMAGES
+            or (self._array is not None and self._array.num_bytes >= PART_BYTES)
+            or time.monotonic() - self._begin >= PART_SECONDS
+        ):
             self.finish_part()
 
     def finish_part(self) -> None:

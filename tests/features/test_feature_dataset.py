@@ -9,7 +9,7 @@ from helpers import TINY_CDC, make_runner, run_ranks
 from mmengine.runner import Runner
 from mmpretrain.registry import DATASETS, HOOKS, MODELS
 
-from cdc_mm.features import EncoderRows, encoder_pipeline
+from cdc_mm.features import EncoderRows, FeatureExtractor, encoder_pipeline
 from cdc_mm.features import encoder_rows as module
 
 MEAN, STD = [120.0, 110.0, 100.0], [60.0, 55.0, 50.0]
@@ -362,3 +362,37 @@ def test_trains_resumes_and_draws_through_the_runner(root, weights, tmp_path):
     for name in names[0]:
         first, second = (cv2.imread(str(tmp_path / f'drawn{i}' / name)) for i in (0, 1))
         assert np.array_equal(first, second)
+
+
+@pytest.mark.parametrize('with_encoder', [True, False])
+def test_tools_take_a_config_of_rows(root, weights, tmp_path, with_encoder):
+    """Training data are rows, test data images or rows: features are those of the images."""
+    run = runner_on_rows(tmp_path, weights, root, work_dir=tmp_path / 'work')
+    images = cfg_of(root, weights, tmp_path)['dataset']
+    cfg = run.cfg.copy()
+    cfg.data_preprocessor = dict(type='MultiViewDataPreprocessor', mean=MEAN, std=STD, to_rgb=True)
+    cfg.train_dataloader.dataset.dataset.with_label = False
+    if with_encoder:
+        cfg.test_dataloader.dataset = images
+    else:
+        cfg.model.backbone = None
+        cfg.model.neck.in_channels = 8
+    torch.manual_seed(0)
+    model = MODELS.build({**cfg.model, 'data_preprocessor': cfg.data_preprocessor})
+    if with_encoder:
+        model.encoder.load_weights(weights)
+    torch.save(model.state_dict(), tmp_path / 'x.pth')
+    expected = build(root, weights, tmp_path)._rows
+    for output in ('backbone', 'z'):
+        extract = FeatureExtractor(
+            cfg, str(tmp_path / 'x.pth'), output, cache_dir=tmp_path / 'cache'
+        )
+        assert extract.labels == dict(train=[0] * 4 + [1] * 4, test=[0] * 4 + [1] * 4)
+        rows = expected
+        if output == 'z':
+            with torch.no_grad():
+                rows = model.eval().embed(torch.tensor(np.array(expected)))['z']
+        for split in ('train', 'test'):
+            np.testing.assert_allclose(extract(split).rows, rows, atol=1e-5)
+    with pytest.raises(ValueError, match='FeatureDataset gives rows, which cannot be augmented'):
+        extract('train', view=0)

@@ -170,6 +170,15 @@ def test_an_error_leaves_whole_parts_only(tmp_path, small_parts):
     assert store.missing(ids_of(*range(6))).tolist() == [4, 5]
 
 
+@pytest.mark.parametrize(('name', 'limit'), [('PART_BYTES', 48), ('PART_SECONDS', 0)])
+def test_a_part_is_neither_large_nor_long_in_the_making(tmp_path, monkeypatch, name, limit):
+    monkeypatch.setattr(module, name, limit)
+    store = open_store(tmp_path)
+    fill(store, list(range(8)))
+    assert len(list(store.path.glob('part-*.npy'))) == (2 if limit else 4)
+    assert np.array_equal(store.rows(ids_of(*range(8)))[0], rows_of(*range(8)))
+
+
 def _fill_slowly(tmp_path):
     with open_store(tmp_path).adding() as writer:
         for number in range(1000):
