@@ -68,7 +68,7 @@ def _reason(text: str, known: bool) -> Optional[str]:
             'another process of the job has ended. Its own message, or the log of the system if it '
             'was killed, as for want of memory, says why.'
         )
-    if 'stack expects each tensor to be equal size' in text:
+    if 'stack expects each tensor to be equal size' in text or 'that is not resizable' in text:
         return (
             'the images of a batch differ in size: add a transform that resizes or crops them to '
             'the pipeline of the dataset.'
