@@ -3,9 +3,16 @@
 _base_ = 'softmax_digits.py'
 
 store_dir = 'features'
+weights = 'pretrained.pth'
 
 encoder = dict(
-    type='Encoder', backbone=_base_.backbone, freeze=True, mean=[78.0], std=[96.0], input_size=8
+    type='Encoder',
+    backbone=_base_.backbone,
+    freeze=True,
+    weights=weights,
+    mean=[78.0],
+    std=[96.0],
+    input_size=8,
 )
 model = dict(backbone=dict(_delete_=True, **encoder))
 train_dataloader = dict(
