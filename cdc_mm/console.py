@@ -7,7 +7,7 @@ import sys
 import time
 from contextlib import contextmanager, redirect_stdout
 from datetime import timedelta
-from typing import Iterable, Iterator, Optional, TextIO
+from typing import Iterable, Iterator, Optional, TextIO, Tuple
 
 _WIDTH = 10  # of a bar
 _APPEAR_SECONDS, _REDRAW_SECONDS = 0.5, 0.1
@@ -41,23 +41,22 @@ def wipe() -> None:
 
 
 @contextmanager
-def without_lines(start: str) -> Iterator[None]:
-    """Leave out lines that a library prints and that start with a text."""
-    with redirect_stdout(_Sieve(sys.stdout, start)):
+def without_lines(*starts: str) -> Iterator[None]:
+    """Leave out what a library prints if it starts with one of these texts."""
+    with redirect_stdout(_Sieve(sys.stdout, starts)):
         yield
 
 
 class _Sieve(io.TextIOBase):
-    def __init__(self, stream: TextIO, start: str) -> None:
+    def __init__(self, stream: TextIO, starts: Tuple[str, ...]) -> None:
         self._stream = stream
-        self._start = start
-        self._dropping = False
+        self._starts = starts
+        self._dropped = False
 
     def write(self, text: str) -> int:
-        if self._dropping or text.startswith(self._start):
-            self._dropping = not text.endswith('\n')  # `print` writes the end of a line apart
-            return len(text)
-        return self._stream.write(text)
+        end = self._dropped and text == '\n'  # `print` writes the end of a line apart
+        self._dropped = text.startswith(self._starts)
+        return len(text) if end or self._dropped else self._stream.write(text)
 
     def flush(self) -> None:
         self._stream.flush()

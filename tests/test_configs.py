@@ -321,8 +321,10 @@ def test_the_names_reach_all_that_is_derived_from_them(path):
     assert cfg.optim_wrapper.optimizer.lr == 0.123
     for field in LOADERS:
         if cfg[field] is not None:
-            assert cfg[field].num_workers == cfg[field].dataset.get('num_workers', 0) == 0
-            assert cfg[field].persistent_workers is False
+            assert (
+                cfg[field].num_workers == cfg[field].dataset.get('num_workers', 0) == 0
+                and cfg[field].persistent_workers is False
+            )
             if images_of(cfg[field]).type != 'Digits':
                 assert images_of(cfg[field]).data_root == 'X'
     head = clusterer_of(cfg).head

@@ -87,6 +87,7 @@ def test_where_lines_can_be_redrawn(monkeypatch, isatty, term, expected):
 def test_lines_of_libraries_can_be_left_out(capsys):
     with console.without_lines('Loads'):
         print('Loads checkpoint')
+        print('Loads more\n\nof them\n')
         print('Uploads checkpoint')
         console.say('Loads of fun')
     lines = capsys.readouterr().out.splitlines()

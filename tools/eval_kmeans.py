@@ -95,7 +95,8 @@ def main() -> None:
     else:
         print(f'no labels; sizes of the clusters: {result["cluster_sizes"]}')
     if args.out:
-        dump_atomically(args.out, result)
+        with apis.clear_run_errors():
+            dump_atomically(args.out, result)
     if args.clusters:
         write_csv(args.clusters, ('image', 'cluster'), zip(test.images, clusters))
         print(f'The cluster of each image: {args.clusters}')

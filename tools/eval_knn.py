@@ -60,7 +60,8 @@ def main() -> None:
     if args.out:
         result = dict(k=args.k, output=args.output, num_samples=len(queries.labels))
         result.update({f'top1_t{temperature}': value for temperature, value in accuracy.items()})
-        dump_atomically(args.out, result)
+        with apis.clear_run_errors():
+            dump_atomically(args.out, result)
 
 
 if __name__ == '__main__':

@@ -91,7 +91,8 @@ def main() -> None:
     ]
     print(markdown_table(['training images', 'class mAP', 'AP per image'], cells))
     if args.out:
-        dump_atomically(args.out, result)
+        with apis.clear_run_errors():
+            dump_atomically(args.out, result)
 
 
 if __name__ == '__main__':

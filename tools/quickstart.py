@@ -6,7 +6,8 @@ import os.path as osp
 from typing import Tuple
 
 import numpy as np
-from mmengine.config import Config, DictAction
+from mmengine.config import Config
+from shared_args import OptionsAction
 
 CONFIG = osp.join(osp.dirname(osp.dirname(osp.abspath(__file__))), 'configs', 'cdc_digits.py')
 
@@ -16,7 +17,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--seed', type=int, default=0)
     parser.add_argument('--work-dir', default=osp.join('work_dirs', 'cdc_digits'))
     parser.add_argument(
-        '--cfg-options', nargs='+', action=DictAction, help='override config entries: key=value'
+        '--cfg-options', nargs='+', action=OptionsAction, help='override config entries: key=value'
     )
     return parser.parse_args()
 

@@ -9,7 +9,7 @@ stopped, or with more seeds.
 
 import argparse
 
-from mmengine.config import DictAction
+from shared_args import OptionsAction
 
 
 def parse_args() -> argparse.Namespace:
@@ -32,7 +32,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--cfg-options',
         nargs='+',
-        action=DictAction,
+        action=OptionsAction,
         help='override config entries in every stage: key=value; a name that only some stages have '
         'is for those',
     )

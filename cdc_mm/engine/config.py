@@ -98,6 +98,8 @@ def _with_options(cfg: Config, options: dict) -> Config:
     if values:
         for name, value in values.items():
             _check_literal(name, value)
+            if isinstance(cfg.get(name), str) and type(value) in (int, float):
+                values[name] = str(value)  # a folder may be called 2024
         (cfg_dict, text, env_variables), _ = run_files(cfg.filename, values)
         for name in values.keys() - READ_KEYS:
             others = {key: value for key, value in values.items() if key != name}

@@ -61,13 +61,19 @@ class ConsoleRunner(Runner):
             self.register_hook(ProgressHook())
 
     def load_or_resume(self) -> None:
-        """Load as mmengine does, without its line on each rank: it has been said what is loaded."""
-        with console.without_lines('Loads checkpoint by'):
+        """Load as mmengine does, without what it prints: ``check_checkpoint`` has said what fits.
+
+        It would print on each rank, and of a checkpoint of a backbone that the rest is missing.
+        """
+        with console.without_lines('Loads checkpoint by', 'The model and loaded state dict'):
             super().load_or_resume()
 
 
 class ConsoleHandler(logging.Handler):
-    """Prints what is meant for a person, each line once."""
+    """Prints what is meant for a person, each line once.
+
+    Our own lines go to the file alone if they are logged with ``extra=dict(file_only=True)``.
+    """
 
     def __init__(self, level: int) -> None:
         super().__init__(level)
@@ -76,6 +82,8 @@ class ConsoleHandler(logging.Handler):
     def filter(self, record: logging.LogRecord) -> bool:
         """Whether a record is shown."""
         text = record.getMessage()
+        if getattr(record, 'file_only', False):
+            return False
         if record.levelno < logging.WARNING and record.pathname.startswith(_HOSTS):
             return False
         if text in self._seen or text.startswith(_OF_NO_USE):

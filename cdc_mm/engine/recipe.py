@@ -28,7 +28,9 @@ def batch_option(cfg: Config) -> str:
     return 'batch_size' if named else 'train_dataloader.batch_size'
 
 
-def check_processes(cfg: Config, model: nn.Module, processes: int) -> List[str]:
+def check_processes(
+    cfg: Config, model: nn.Module, processes: int, images: Optional[int] = None
+) -> List[str]:
     """Compare the batch of all processes with the one that the recipe is for.
 
     The recipe is for ``auto_scale_lr.base_batch_size`` images a step, so for as many processes as
@@ -42,6 +44,7 @@ def check_processes(cfg: Config, model: nn.Module, processes: int) -> List[str]:
         cfg (Config): A full config.
         model (nn.Module): What it builds.
         processes (int): How many will train.
+        images (int, optional): How many each of them has, which no batch that is advised exceeds.
 
     Returns:
         list: What to tell: nothing, or that the learning rate is for another batch.
@@ -80,8 +83,9 @@ def check_processes(cfg: Config, model: nn.Module, processes: int) -> List[str]:
     if total == base or scaling.get('enable'):
         return []
     ways = ['--auto-scale-lr']
-    if base % (processes * steps) == 0:
-        ways.append(f'--cfg-options {batch_option(cfg)}={base // (processes * steps)}')
+    whole, rest = divmod(base, processes * steps)
+    if rest == 0 and (images is None or whole <= images):
+        ways.append(f'--cfg-options {batch_option(cfg)}={whole}')
     if base % (batch_size * steps) == 0:
         count = base // (batch_size * steps)
         ways.append(f'{count} process{"es" * (count > 1)} instead of {processes}')

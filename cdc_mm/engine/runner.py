@@ -122,7 +122,7 @@ def prepare_training(runner: Runner) -> None:
             'train_dataloader.batch_size or set drop_last=True.'
         )
     _check_model(runner)
-    warnings = check_processes(runner.cfg, runner.model, get_world_size())
+    warnings = check_processes(runner.cfg, runner.model, get_world_size(), images)
     val = getattr(runner.val_loop, 'dataloader', None)
     warnings += check_image_size(runner.cfg, loader.dataset, getattr(val, 'dataset', None))
     if batch_size > images:

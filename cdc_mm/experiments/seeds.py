@@ -16,7 +16,7 @@ from mmengine.runner import find_latest_checkpoint
 
 from cdc_mm.atomic import dump_atomically
 from cdc_mm.engine import build_runner, prepare_training, set_dataloader_defaults
-from cdc_mm.errors import clear_errors
+from cdc_mm.errors import clear_errors, clear_run_errors
 from cdc_mm.evaluation.functional import metrics_in_words
 from cdc_mm.wrappers import unwrap_model
 
@@ -50,10 +50,11 @@ def train_and_test(config: str, load_from: Optional[str] = None, launcher: str =
         set_dataloader_defaults(cfg)
         runner = build_runner(cfg)
         prepare_training(runner)
-    runner.train()
-    metrics = {} if why_untestable(cfg, unwrap_model(runner.model)) else runner.test()
-    if is_main_process():
-        dump_atomically(Path(cfg.work_dir) / 'metrics.json', metrics)
+    with clear_run_errors():
+        runner.train()
+        metrics = {} if why_untestable(cfg, unwrap_model(runner.model)) else runner.test()
+        if is_main_process():
+            dump_atomically(Path(cfg.work_dir) / 'metrics.json', metrics)
     return metrics
 
 

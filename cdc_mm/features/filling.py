@@ -1,13 +1,12 @@
-import sys
 from typing import Callable, Optional, Sequence
 
 import numpy as np
 from mmengine.dataset import default_collate
 from mmengine.dist import get_rank, get_world_size, is_main_process
-from mmengine.utils import track_iter_progress
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from cdc_mm.console import say, track
 from cdc_mm.datasets.seeding import seeded
 from cdc_mm.datasets.transforms import is_blank
 
@@ -56,8 +55,8 @@ def fill_store(
             collate_fn=default_collate,
         )
         if is_main_process() and len(missing):
-            print(f'{title}: features of {len(missing)} images', flush=True)
-            batches = track_iter_progress((batches, len(batches)), file=sys.stdout)
+            say(f'{title}: features of {len(missing)} images')
+            batches = track(batches, f'{title}: features')
         done = 0
         for batch in batches:
             numbers = share[done : done + len(batch['data_samples'])]

@@ -6,8 +6,9 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from mmengine.dist import barrier, is_main_process
-from mmengine.utils import track_iter_progress
 from torch import Tensor
+
+from cdc_mm.console import track
 
 from .store import ArrayWriter, FeatureStore, Rows, check_array, remove_array, writing_to
 
@@ -82,7 +83,7 @@ def _write_table(
     with writing_to(path.parent):
         writer = ArrayWriter(path, 'int32')
         try:
-            for start in track_iter_progress(starts) if len(starts) > 1 else starts:
+            for start in track(starts, 'neighbours'):
                 stop = min(start + TABLE_QUERIES, len(rows))
                 writer.append(other_neighbors(rows, k, device, start, stop))
             writer.finish({})

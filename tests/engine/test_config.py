@@ -71,6 +71,10 @@ def test_a_name_reaches_what_is_derived_from_it(leaf):
     assert cfg.filename == leaf and Config.fromfile(leaf).text == cfg.text
 
 
+def test_a_folder_may_be_called_by_a_number(leaf):
+    assert read_config(leaf, dict(data_root=2024)).train_dataloader.dataset.root == '2024'
+
+
 def test_a_name_of_a_base_reaches_base_and_leaf(leaf):
     cfg = read_config(leaf, dict(data_root='X', width=5, level=7))
     for loader in (cfg.train_dataloader, cfg.test_dataloader):

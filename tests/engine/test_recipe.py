@@ -47,6 +47,13 @@ def test_another_batch_is_told_with_what_to_type():
     assert check({'auto_scale_lr.enable': True}, processes=2) == []
 
 
+def test_a_batch_that_is_advised_fits_the_data():
+    cfg = read_config(IMAGENET, SMALL)
+    for images, fits in ((128, True), (127, False)):
+        (text,) = check_processes(cfg, nn.Identity(), 2, images)
+        assert ('batch_size=128' in text) == fits and '--auto-scale-lr' in text
+
+
 def test_scaling_that_would_be_wrong_is_refused():
     """mmengine scales by batch times processes, whatever is accumulated."""
     with pytest.raises(ValueError, match=r'accumulative_counts=4.* 256 images a step'):

@@ -365,3 +365,9 @@ def test_options_go_through_the_named_block(tool, tmp_path, call):
         call(tool, *args, options=['num_clusters=1'])
     with pytest.raises(SystemExit, match=r'there is no config file configs/no\.py'):
         call(tool, 'configs/no.py', *args[1:])
+
+
+def test_a_folder_may_have_blanks_in_its_name(tmp_path, call):
+    with pytest.raises(SystemExit, match=r'My Photos \(2019\) .*does not exist'):
+        call('train', 'configs/cdc_r18_folder.py', '--work-dir', tmp_path / 'work',
+             options=[f'data_root={tmp_path}/My Photos (2019)', 'num_clusters=3'])  # fmt: skip

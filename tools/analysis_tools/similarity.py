@@ -59,7 +59,8 @@ def main() -> None:
             uniformity=uniformity(unit_rows(x)),
         )
     if args.out:
-        dump_atomically(args.out, dict(num_images=len(z), **results))
+        with apis.clear_run_errors():
+            dump_atomically(args.out, dict(num_images=len(z), **results))
 
     if groups.predicted:
         print('\nThe images have no labels: same and different are those of predicted clusters.')

@@ -89,7 +89,8 @@ class SelfLabelHook(Hook):
             f'{100 * summary["confident_share"]:.1f} % of the images are confident, '
             f'{100 * summary["flips"]:.2f} % of the labels changed, '
             f'{summary["dead_clusters"]} of {model.num_clusters} clusters have no confident '
-            'image.'
+            'image.',
+            extra=dict(file_only=True),  # the console shows the share of confident images
         )
         if summary['dead_clusters']:
             runner.logger.warning(
