@@ -18,9 +18,9 @@ def add_feature_args(parser: argparse.ArgumentParser, output: Optional[str] = No
     if output is not None:
         parser.add_argument(
             '--output',
-            default='backbone',
-            help='features: pooled ones of the backbone (default), or what a clusterer embeds '
-            'images as (CDC: z, zc, zn)',
+            default=output,
+            help='backbone: its pooled features; of a clusterer also what it embeds images as (CDC: '
+            f'z, zc, zn) and scores (default: {output})',
         )
     parser.add_argument('--bf16', action='store_true', help='compute the features in bfloat16')
     parser.add_argument(
