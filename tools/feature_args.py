@@ -19,8 +19,8 @@ def add_feature_args(parser: argparse.ArgumentParser, output: Optional[str] = No
         parser.add_argument(
             '--output',
             default=output,
-            help='backbone: its pooled features; of a clusterer also what it embeds images as (CDC: '
-            f'z, zc, zn) and scores (default: {output})',
+            help='backbone: its pooled features; of a clusterer also what it embeds images as '
+            f'(CDC: z, zc, zn) and scores (default: {output})',
         )
     parser.add_argument('--bf16', action='store_true', help='compute the features in bfloat16')
     parser.add_argument(
