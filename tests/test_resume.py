@@ -35,17 +35,16 @@ def config(work_dir, data_root, workers, train_cfg, checkpoint, sampler='Default
     cfg.merge_from_dict(
         dict(
             model=dict(
-                type='CDC',
-                backbone=dict(type='SmallConvNet', channels=(4, 4), strides=(2, 2)),
-                neck=dict(type='MoCoV2Neck', in_channels=4, hid_channels=8),
-                head=dict(
-                    type='CDCHead',
-                    num_clusters=3,
-                    instance_dim=4,
-                    self_label=dict(type='SelfLabelLoss', threshold=0.4),
+                type='SelfLabel',
+                clusterer=dict(
+                    type='CDC',
+                    backbone=dict(type='SmallConvNet', channels=(4, 4), strides=(2, 2)),
+                    neck=dict(type='MoCoV2Neck', in_channels=4, hid_channels=8),
+                    head=dict(type='CDCHead', num_clusters=3, instance_dim=4),
+                    queue_size=20,
+                    symmetric=True,
                 ),
-                queue_size=20,
-                symmetric=True,
+                loss=dict(type='SelfLabelLoss', threshold=0.4),
                 data_preprocessor=dict(
                     type='MultiViewDataPreprocessor',
                     views={
@@ -200,5 +199,5 @@ def test_a_seed_gives_the_same_numbers_again(tmp_path, monkeypatch):
         results.append(result(tmp_path / name))
     assert torch.are_deterministic_algorithms_enabled()
     assert_same(results[0], results[1])  # the number of workers does not matter either
-    key = 'neck.mlp.0.weight'
+    key = 'clusterer.neck.mlp.0.weight'
     assert not torch.equal(results[0]['state_dict'][key], results[2]['state_dict'][key])
