@@ -29,11 +29,13 @@ def test_training_logs_and_writes(trained):
 def test_the_console_has_what_a_person_reads(trained):
     work_dir, output = trained
     lines = [line[10:] for line in output.splitlines()]  # without the time of day
+    # On a slow machine there is progress too.
+    lines = [line for line in lines if not re.match(r'(epoch \d/\d|validation), batch', line)]
     assert lines[0].startswith(f'log: {work_dir}/')
     assert lines[1] == f'Contact sheet: {work_dir}/contact_sheet.png'
     for epoch, line in enumerate(lines[2:4], 1):
         assert re.fullmatch(rf'epoch {epoch}: ACC .*, NMI .*, ARI .* \(360 images\)', line)
-    assert re.fullmatch(r'trained to epoch 2 in 0:0\d:\d\d', lines[4])
+    assert re.fullmatch(r'trained to epoch 2 in \d:\d\d:\d\d', lines[4])
     assert lines[5:] == [f'checkpoint: {work_dir}/epoch_2.pth']
 
 
@@ -166,7 +168,7 @@ def test_two_processes_without_a_gpu(tmp_path, call):
         args = (*extra, '--work-dir', tmp_path / name, '--out-item', 'metrics', '--out')
         done = run_tool('tools/dist_test.sh', CONFIG, checkpoint, 2, *args, two,
                         '--cfg-options', *options, env=env)  # fmt: skip
-        assert len(done.stdout.splitlines()) <= 4 and done.stderr == ''
+        assert len(done.stdout.splitlines()) < 8 and done.stderr == ''
         call('test', CONFIG, checkpoint, *args, one, options=options)
         two, one = (json.loads(path.read_text()) for path in (two, one))
         assert two.pop('clustering/cluster_sizes') == one.pop('clustering/cluster_sizes')
@@ -192,7 +194,7 @@ def test_quickstart_ends_with_the_table_and_the_next_command(tmp_path):
                     *SMALL, 'train_cfg.max_epochs=1')  # fmt: skip
     result = json.loads((tmp_path / 'quickstart.json').read_text())
     table = done.stdout[done.stdout.index('Held-out digits: 360 images') :]
-    assert len(done.stdout.splitlines()) < 35 and done.stderr == ''
+    assert len(done.stdout.splitlines()) < 40 and done.stderr == ''
     rows = ('k-means on pixels', 'CDC', "k-means on CDC's features")
     for name in rows:
         row = result[name]
