@@ -62,8 +62,9 @@ class ContactSheetHook(Hook):
             else:
                 continue
             # Of stored rows the number of the image, to be read when the sheet is drawn.
-            kept = sample.sample_idx
-            if image.ndim == 3:
+            if image.ndim == 1:
+                kept = sample.sample_idx
+            else:
                 kept = image.permute(1, 2, 0).cpu().numpy().copy()
             keep(heap, (confidence, -self._sizes[cluster], kept))
 
