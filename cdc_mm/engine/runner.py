@@ -18,6 +18,7 @@ from cdc_mm.wrappers import unwrap_model
 from .console_runner import ConsoleRunner
 from .hooks import PretrainedBackboneHook, SelfLabelHook
 from .recipe import batch_option, check_image_size, check_processes
+from .resuming import check_resumed
 from .work_dir import check_work_dir
 
 
@@ -124,12 +125,15 @@ def prepare_training(runner: Runner) -> None:
         )
     for warning in warnings:
         runner.logger.warning(warning)
+    checkpoint = runner._load_from
+    if runner._resume and checkpoint is not None and '://' not in checkpoint:
+        for change in check_resumed(runner, checkpoint):
+            runner.logger.warning(f'Resumed with other settings: {change}.')
     runner.optim_wrapper = runner.build_optim_wrapper(runner.optim_wrapper)
     for hook in runner.hooks:
         if isinstance(hook, PretrainedBackboneHook) and not runner._resume:
             hook.check(runner)
             return
-    checkpoint = runner._load_from
     if checkpoint is not None:
         check_checkpoint(runner.model, checkpoint, 'resume' if runner._resume else 'init')
 

@@ -83,7 +83,8 @@ def _to_plain(value):
     if isinstance(value, np.generic):
         return value.item()
     if isinstance(value, dict):
-        return type(value)((_to_plain(k), _to_plain(v)) for k, v in value.items())
+        # Not from pairs: a Counter, as of MultiStepLR, would count these.
+        return type(value)({_to_plain(k): _to_plain(v) for k, v in value.items()})
     if isinstance(value, (list, tuple)) and not hasattr(value, '_fields'):
         return type(value)(_to_plain(item) for item in value)
     return value
