@@ -1,14 +1,19 @@
+import difflib
+import inspect
 import os
 from datetime import timedelta
 
 import torch
 from mmengine.config import Config
 from mmengine.dist import get_world_size
+from mmengine.hooks import CheckpointHook
 from mmengine.model import revert_sync_batchnorm
+from mmengine.optim import OptimWrapperDict
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 from torch import nn
 
+from cdc_mm.atomic import check_output
 from cdc_mm.checkpoints import check_backbone, check_checkpoint, find_resumable, read_meta
 from cdc_mm.models import BaseClusterer, BaseEncoder
 from cdc_mm.models.clusterers import check_views
@@ -130,12 +135,59 @@ def prepare_training(runner: Runner) -> None:
         for change in check_resumed(runner, checkpoint):
             runner.logger.warning(f'Resumed with other settings: {change}.')
     runner.optim_wrapper = runner.build_optim_wrapper(runner.optim_wrapper)
+    _check_what_comes_later(runner)
     for hook in runner.hooks:
         if isinstance(hook, PretrainedBackboneHook) and not runner._resume:
             hook.check(runner)
             return
     if checkpoint is not None:
         check_checkpoint(runner.model, checkpoint, 'resume' if runner._resume else 'init')
+
+
+def _check_what_comes_later(runner: Runner) -> None:
+    """Refuse what would otherwise end a training at its first save, step or validation."""
+    for hook in runner.hooks:
+        if isinstance(hook, CheckpointHook):
+            _check_checkpoint_hook(hook)
+    _check_schedulers(runner)
+    metrics = getattr(runner.val_loop, 'evaluator', None)
+    for metric in getattr(metrics, 'metrics', ()):
+        if getattr(metric, 'out_file_path', None):
+            check_output(metric.out_file_path, 'val_evaluator.out_file_path')
+
+
+def _check_checkpoint_hook(hook: CheckpointHook) -> None:
+    # It takes any arguments, and hands on to what saves those that it does not know.
+    known = sorted(inspect.signature(CheckpointHook).parameters.keys() - {'kwargs'})
+    for name in hook.args:
+        near = difflib.get_close_matches(name, known)
+        raise ValueError(
+            f'default_hooks.checkpoint.{name} is read by nothing. '
+            f'{"Near it" if near else "There are"}: {", ".join(near or known)}.'
+        )
+    for name in ('interval', 'max_keep_ckpts', 'save_begin'):
+        value = getattr(hook, name)
+        if not isinstance(value, int):
+            raise ValueError(
+                f'default_hooks.checkpoint.{name} must be a whole number, got {value!r}'
+            )
+
+
+def _check_schedulers(runner: Runner) -> None:
+    """Build them, as ``runner.train()`` will, and leave the optimiser as it was."""
+    if runner.param_schedulers is None:
+        return
+    wrapper = runner.optim_wrapper
+    wrappers = list(wrapper.values()) if isinstance(wrapper, OptimWrapperDict) else [wrapper]
+    groups = [group for part in wrappers for group in part.param_groups]
+    before = [dict(group) for group in groups]
+    _ = runner.train_loop  # the end of a schedule is by default that of the training
+    try:
+        runner.build_param_scheduler(runner.param_schedulers)
+    finally:
+        for group, values in zip(groups, before, strict=True):
+            group.clear()
+            group.update(values)
 
 
 def _fitting(images: int) -> int:
