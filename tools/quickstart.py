@@ -18,6 +18,12 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--seed', type=int, default=0)
     parser.add_argument('--work-dir', default='work_dirs', help='root of the two work dirs')
     parser.add_argument(
+        '--overwrite',
+        action='store_true',
+        help='remove the checkpoints of another training in the work dir; those of an earlier '
+        'quickstart are removed anyway',
+    )
+    parser.add_argument(
         '--cfg-options', nargs='+', action=OptionsAction, help='override config entries: key=value'
     )
     return parser.parse_args()
@@ -39,8 +45,11 @@ def train_and_test(name: str, args: argparse.Namespace) -> Tuple[Config, str, di
         }
         cfg = apis.read_config(osp.join(CONFIGS, f'{name}.py'), options)
         apis.set_dataloader_defaults(cfg)
+        again = apis.read_run(cfg.work_dir).get('kind') == 'quickstart'
+        claim = apis.claim_work_dir(cfg, args.overwrite or again, 'quickstart')
         runner = apis.build_runner(cfg)
         apis.prepare_training(runner)
+        claim.begin()
     with apis.clear_run_errors():
         runner.train()
         metrics = runner.test()

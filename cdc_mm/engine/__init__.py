@@ -3,6 +3,7 @@ from .hooks import BroadcastBNHook, ContactSheetHook, SafeCheckpointHook
 from .optim_wrappers import CPUAmpOptimWrapper
 from .recipe import check_processes
 from .runner import build_runner, init_cpu_distribution, prepare_test, prepare_training
+from .work_dir import claim_work_dir
 
 __all__ = [
     'BroadcastBNHook',
@@ -11,6 +12,7 @@ __all__ = [
     'SafeCheckpointHook',
     'build_runner',
     'check_processes',
+    'claim_work_dir',
     'init_cpu_distribution',
     'prepare_test',
     'prepare_training',
