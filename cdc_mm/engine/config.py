@@ -3,7 +3,7 @@ import difflib
 import inspect
 import os.path as osp
 from types import FunctionType
-from typing import Dict, Iterable, List, Optional, Tuple
+from typing import Dict, Iterable, List, Optional, Set, Tuple
 
 import mmengine
 import torch
@@ -203,6 +203,13 @@ def _set_names(filename: str, values: dict) -> Dict[str, None]:
         with open(filename, 'w', encoding='utf-8') as file:
             file.write(ast.unparse(tree))
     return setter.names
+
+
+def names_set_by(tree: ast.Module) -> Set[str]:
+    """The names that a config file sets, other than within functions."""
+    setter = _NameSetter({})
+    setter.visit(tree)
+    return set(setter.names)
 
 
 class _NameSetter(ast.NodeTransformer):

@@ -2,6 +2,7 @@ import difflib
 import inspect
 import os
 from datetime import timedelta
+from typing import Optional
 
 import torch
 from mmengine.config import Config
@@ -11,7 +12,9 @@ from mmengine.model import revert_sync_batchnorm
 from mmengine.optim import OptimWrapperDict
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
+from mmpretrain.registry import OPTIMIZERS
 from torch import nn
+from torch.utils.data import DataLoader
 
 from cdc_mm.atomic import check_output
 from cdc_mm.checkpoints import check_backbone, check_checkpoint, find_resumable, read_meta
@@ -20,8 +23,10 @@ from cdc_mm.models.clusterers import check_views
 from cdc_mm.processes import end_with_parent
 from cdc_mm.wrappers import unwrap_model
 
+from .config_keys import check_keys
 from .console_runner import ConsoleRunner
 from .hooks import PretrainedBackboneHook, SelfLabelHook
+from .paths import naming_paths, no_such_type
 from .recipe import batch_option, check_image_size, check_processes
 from .resuming import check_resumed
 from .work_dir import check_work_dir
@@ -58,8 +63,12 @@ def build_runner(cfg: Config) -> Runner:
         Runner: A :class:`ConsoleRunner`, or the config's ``runner_type``.
 
     Raises:
-        ValueError: If the work dir cannot be written to or no checkpoint of it can be read.
+        ValueError: If the work dir cannot be written to, no checkpoint of it can be read, the config
+            has a key that nothing reads (see :func:`check_keys`), or a part of it cannot be built.
     """
+    check_keys(cfg)
+    # mmengine writes the config into the log, a file and each checkpoint, each time through yapf.
+    object.__setattr__(cfg, '_format_python_code', False)
     if cfg.get('launcher') == 'pytorch':
         end_with_parent()  # torchrun may be killed
     check_work_dir(cfg.work_dir)
@@ -75,7 +84,8 @@ def build_runner(cfg: Config) -> Runner:
         seed = read_meta(cfg.load_from).get('seed')
         if seed is not None:
             cfg.setdefault('randomness', {}).seed = seed
-    runner = ConsoleRunner.from_cfg(cfg) if 'runner_type' not in cfg else RUNNERS.build(cfg)
+    with naming_paths(cfg):
+        runner = ConsoleRunner.from_cfg(cfg) if 'runner_type' not in cfg else RUNNERS.build(cfg)
     for reason in damaged:
         runner.logger.warning(f'Passed over: {reason}')
     synced = any(isinstance(m, nn.SyncBatchNorm) for m in runner.model.modules())
@@ -99,7 +109,7 @@ def prepare_training(runner: Runner) -> None:
             batches, if the data lack a view that the model needs, if the recipe needs several
             processes (see :func:`check_processes`), or if the checkpoint does not fit.
     """
-    loader = runner.train_dataloader
+    loader = _open_data(runner, 'train')
     batch_size, images = runner.cfg.train_dataloader.batch_size, len(loader.sampler)
     if len(loader) == 0:
         raise ValueError(
@@ -120,7 +130,7 @@ def prepare_training(runner: Runner) -> None:
         )
     _check_model(runner)
     warnings = check_processes(runner.cfg, runner.model, get_world_size(), images)
-    val = getattr(runner.val_loop, 'dataloader', None)
+    val = _open_data(runner, 'val')
     warnings += check_image_size(runner.cfg, loader.dataset, getattr(val, 'dataset', None))
     if batch_size > images:
         warnings.append(
@@ -134,7 +144,7 @@ def prepare_training(runner: Runner) -> None:
     if runner._resume and checkpoint is not None and '://' not in checkpoint:
         for change in check_resumed(runner, checkpoint):
             runner.logger.warning(f'Resumed with other settings: {change}.')
-    runner.optim_wrapper = runner.build_optim_wrapper(runner.optim_wrapper)
+    _build_optimizer(runner)
     _check_what_comes_later(runner)
     for hook in runner.hooks:
         if isinstance(hook, PretrainedBackboneHook) and not runner._resume:
@@ -183,11 +193,31 @@ def _check_schedulers(runner: Runner) -> None:
     before = [dict(group) for group in groups]
     _ = runner.train_loop  # the end of a schedule is by default that of the training
     try:
-        runner.build_param_scheduler(runner.param_schedulers)
+        with naming_paths(dict(param_scheduler=runner.cfg.param_scheduler), 'param_scheduler'):
+            runner.build_param_scheduler(runner.param_schedulers)
     finally:
         for group, values in zip(groups, before, strict=True):
             group.clear()
             group.update(values)
+
+
+def _open_data(runner: Runner, split: str) -> Optional[DataLoader]:
+    """Build data and loop of a split; None if there is none."""
+    section = f'{split}_dataloader'
+    sections = {name: runner.cfg.get(name) for name in (section, f'{split}_evaluator')}
+    with naming_paths(sections, section):
+        loop = getattr(runner, f'{split}_loop')
+    return None if loop is None else loop.dataloader
+
+
+def _build_optimizer(runner: Runner) -> None:
+    """Build the optimiser."""
+    section = runner.cfg.get('optim_wrapper') or {}
+    kind = (section.get('optimizer') or {}).get('type')
+    if isinstance(kind, str) and OPTIMIZERS.get(kind) is None:
+        raise ValueError(no_such_type('optim_wrapper.optimizer.type', kind, OPTIMIZERS))
+    with naming_paths(dict(optim_wrapper=section), 'optim_wrapper'):
+        runner.optim_wrapper = runner.build_optim_wrapper(runner.optim_wrapper)
 
 
 def _fitting(images: int) -> int:
@@ -229,5 +259,5 @@ def prepare_test(runner: Runner) -> None:
             f'{type(model).__name__} predicts nothing that could be tested. tools/eval_knn.py, '
             'tools/eval_kmeans.py and configs/linear/ judge its features.'
         )
-    _ = runner.test_loop
+    _open_data(runner, 'test')
     check_checkpoint(runner.model, runner._load_from, 'test')
