@@ -11,6 +11,7 @@ from torch import nn
 from cdc_mm.wrappers import unwrap_model
 
 from .released import missing_checkpoint
+from .work_dir import newest_checkpoint, read_run
 
 
 class DamagedCheckpointError(ValueError):
@@ -53,8 +54,8 @@ def read_state_dict(filename: str) -> 'OrderedDict[str, torch.Tensor]':
 def find_resumable(work_dir: str) -> Tuple[Optional[str], List[str]]:
     """Find the checkpoint of a work dir that has trained longest and can be read.
 
-    A damaged one, say cut off by a full disk, is passed over. mmengine takes the one that was
-    written last and fails if it is damaged.
+    A damaged one, say cut off by a full disk, is passed over, and so is one of another run
+    (:func:`read_run`). mmengine takes the one that was written last and fails if it is damaged.
 
     Args:
         work_dir (str): The folder of the run that is to go on.
@@ -63,22 +64,25 @@ def find_resumable(work_dir: str) -> Tuple[Optional[str], List[str]]:
         tuple: The checkpoint, None if there is none; and what is wrong with those passed over.
 
     Raises:
-        ValueError: If there are checkpoints, but all are damaged, or if the one to resume from
-            holds more than plain data.
+        ValueError: If there are checkpoints, but none that can be taken, or if the one to resume
+            from holds more than plain data.
     """
     folders = {Path(work_dir)}
-    pointer = Path(work_dir) / 'last_checkpoint'
-    if pointer.is_file():  # mmengine's note of the latest, which may lie in another folder
-        folders.add(Path(pointer.read_text(errors='replace').strip()).parent)
+    newest = newest_checkpoint(work_dir)
+    if newest is not None:  # which may lie in another folder
+        folders.add(Path(newest).parent)
+    run = read_run(work_dir).get('id')
     damaged, found = [], []
     for path in sorted(path for folder in folders for path in folder.glob('*.pth')):
         try:
-            progress = _load(str(path), mmap=True).get('meta', {}).get('iter')
+            meta = read_meta(str(path))
         except DamagedCheckpointError as error:
             damaged.append(str(error))
-        else:
-            if progress is not None:
-                found.append((progress, path.stat().st_mtime_ns, str(path)))
+            continue
+        if run is not None and meta.get('run_id', run) != run:
+            damaged.append(f'{path} is of another run than {work_dir}')
+        elif meta.get('iter') is not None:
+            found.append((meta['iter'], path.stat().st_mtime_ns, str(path)))
     for _, _, path in sorted(found, reverse=True):
         try:
             read_state_dict(path)
@@ -91,10 +95,18 @@ def find_resumable(work_dir: str) -> Tuple[Optional[str], List[str]]:
     return None, []
 
 
-def read_seed(filename: str) -> Optional[int]:
-    """The random seed of the run that wrote a checkpoint, if it is known."""
+def read_meta(filename: str) -> dict:
+    """What a checkpoint says of the run that wrote it; the weights are not read.
+
+    Args:
+        filename (str): A local file.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If it is damaged or holds more than plain data.
+    """
     meta = _load(filename, mmap=True).get('meta')
-    return meta.get('seed') if isinstance(meta, dict) else None
+    return meta if isinstance(meta, dict) else {}
 
 
 def check_checkpoint(model: nn.Module, filename: str, purpose: str) -> None:

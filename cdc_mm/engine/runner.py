@@ -1,5 +1,4 @@
 import os
-import tempfile
 import warnings
 from copy import deepcopy
 from datetime import timedelta
@@ -17,9 +16,10 @@ from torch import nn
 from torch.optim import Optimizer
 from torch.utils.data import DataLoader
 
-from cdc_mm.checkpoints import check_backbone, check_checkpoint, find_resumable, read_seed
+from cdc_mm.checkpoints import check_backbone, check_checkpoint, find_resumable, read_meta
 from cdc_mm.models import BaseClusterer, BaseEncoder
 from cdc_mm.models.clusterers import check_views
+from cdc_mm.processes import end_with_parent
 from cdc_mm.wrappers import unwrap_model
 
 from .config_keys import check_keys
@@ -27,6 +27,7 @@ from .console_runner import ConsoleRunner
 from .hooks import PretrainedBackboneHook, SelfLabelHook
 from .paths import naming_paths, no_such_type
 from .recipe import batch_option, check_first_batch, check_image_size, check_processes
+from .work_dir import check_work_dir
 
 
 def init_cpu_distribution(cfg: Config) -> None:
@@ -66,7 +67,9 @@ def build_runner(cfg: Config) -> Runner:
     check_keys(cfg)
     # mmengine writes the config into the log, a file and each checkpoint, each time through yapf.
     object.__setattr__(cfg, '_format_python_code', False)
-    _check_work_dir(cfg.work_dir)
+    if cfg.get('launcher') == 'pytorch':
+        end_with_parent()  # torchrun may be killed
+    check_work_dir(cfg.work_dir)
     if cfg.get('randomness', {}).get('deterministic'):
         # cuBLAS wants it before its first use.
         os.environ.setdefault('CUBLAS_WORKSPACE_CONFIG', ':4096:8')
@@ -76,7 +79,7 @@ def build_runner(cfg: Config) -> Runner:
         cfg.load_from, damaged = find_resumable(cfg.work_dir)
     if cfg.get('resume') and cfg.get('load_from') is not None and '://' not in cfg.load_from:
         # The data are shuffled by the seed of the runner, not by that of the checkpoint.
-        seed = read_seed(cfg.load_from)
+        seed = read_meta(cfg.load_from).get('seed')
         if seed is not None:
             cfg.setdefault('randomness', {}).seed = seed
     with naming_paths(cfg):
@@ -88,18 +91,6 @@ def build_runner(cfg: Config) -> Runner:
         runner.model = revert_sync_batchnorm(runner.model)
         runner.logger.warning('SyncBN needs CUDA: here every process has its own batch norm.')
     return runner
-
-
-def _check_work_dir(path: str) -> None:
-    try:
-        os.makedirs(path, exist_ok=True)
-        with tempfile.TemporaryFile(dir=path):
-            pass
-    except OSError as error:
-        raise ValueError(
-            f'the work dir {path} cannot be written to: {error.strerror}. Choose another with '
-            '--work-dir.'
-        ) from error
 
 
 def prepare_training(runner: Runner) -> None:

@@ -9,6 +9,7 @@ from mmengine.dist import all_reduce, is_main_process
 from mmengine.hooks import Hook
 from mmpretrain.registry import HOOKS
 
+from cdc_mm.checkpoints import newest_checkpoint
 from cdc_mm.errors import RunError
 from cdc_mm.models import BaseClusterer
 from cdc_mm.wrappers import unwrap_model
@@ -214,9 +215,8 @@ def _all_finite(tensors) -> torch.Tensor:
 
 def _keep_newest(runner) -> None:
     """Give the newest checkpoint a second name."""
-    pointer = Path(runner.work_dir) / 'last_checkpoint'
-    newest = Path(pointer.read_text()) if pointer.is_file() else None
-    if not is_main_process() or newest is None or not newest.is_file():
+    newest = newest_checkpoint(runner.work_dir)
+    if not is_main_process() or newest is None or not Path(newest).is_file():
         return
     healthy = Path(runner.work_dir) / HEALTHY
     healthy.unlink(missing_ok=True)

@@ -1,5 +1,4 @@
 from collections import deque
-from pathlib import Path
 
 import numpy as np
 from mmengine.dist import is_main_process
@@ -7,7 +6,8 @@ from mmengine.fileio import LocalBackend, get_file_backend
 from mmengine.hooks import CheckpointHook
 from mmpretrain.registry import HOOKS
 
-from cdc_mm.checkpoints import AtomicBackend
+from cdc_mm.checkpoints import note_newest, read_run
+from cdc_mm.errors import RunError
 
 
 @HOOKS.register_module()
@@ -28,6 +28,7 @@ class SafeCheckpointHook(CheckpointHook):
         if self.backend_args is None and isinstance(get_file_backend(out_dir), LocalBackend):
             self.backend_args = dict(backend='atomic')
         super().before_train(runner)
+        self._run = read_run(runner.work_dir).get('id')
 
     def before_save_checkpoint(self, runner, checkpoint: dict) -> None:
         """Turn the checkpoint, in place, into plain containers, numbers and tensors."""
@@ -42,6 +43,13 @@ class SafeCheckpointHook(CheckpointHook):
                 checkpoint[key] = _to_plain(value)
 
     def _save_checkpoint_with_step(self, runner, step: int, meta: dict) -> None:
+        if self._run is not None:
+            meta['run_id'] = self._run
+            if is_main_process() and read_run(runner.work_dir).get('id', self._run) != self._run:
+                raise RunError(
+                    f'another run has begun in {runner.work_dir}. This one ends, so as not to '
+                    'overwrite its checkpoints.'
+                )
         outdated = []
         if self.max_keep_ckpts > 0:
             steps = [kept for kept in self.keep_ckpt_ids if kept != step] + [step]
@@ -64,7 +72,7 @@ class SafeCheckpointHook(CheckpointHook):
         )
         if not is_main_process():
             return
-        AtomicBackend().put_text(self.last_ckpt, Path(runner.work_dir) / 'last_checkpoint')
+        note_newest(runner.work_dir, self.last_ckpt)
         for old in outdated:
             path = self.file_backend.join_path(self.out_dir, self.filename_tmpl.format(old))
             if self.file_backend.isfile(path):
