@@ -123,7 +123,7 @@ def test_a_disk_that_fills_up_between_checkpoints_is_one_line(call, tmp_path, mo
 
     def full_log(handler, record):
         if (tmp_path / 'last_checkpoint').exists():
-            handler.stream = open('/dev/full', 'w', buffering=1)
+            handler.stream = open('/dev/full', 'w', buffering=1)  # noqa: SIM115
         log(handler, record)
 
     monkeypatch.setattr(LocalVisBackend, '_dump', full)
