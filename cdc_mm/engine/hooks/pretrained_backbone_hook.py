@@ -15,8 +15,8 @@ class PretrainedBackboneHook(Hook):
 
     For training on top of a pretrained backbone. mmengine alone would match weights by their full
     names, load nothing from a foreign file and go on with random ones. Here the layouts of
-    :func:`cdc_mm.checkpoints.read_backbone` are understood, heads are left out, and a file that fills less
-    than the whole backbone is refused. Resuming and testing are not touched.
+    :func:`cdc_mm.checkpoints.read_backbone` are understood, heads are left out, and a file that
+    fills less than the whole backbone is refused. Resuming and testing are not touched.
     """
 
     def check(self, runner) -> None:

@@ -10,7 +10,7 @@ from .pooling import pooled_features
 
 @MODELS.register_module()
 class Encoder(BaseEncoder):
-    """Any backbone of mmpretrain's registry, pooled to rows of features; see :func:`pooled_features`.
+    """Any backbone of mmpretrain's registry, pooled to rows; see :func:`pooled_features`.
 
     Args:
         backbone (dict | nn.Module): The backbone or its config.
