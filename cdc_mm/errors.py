@@ -1,8 +1,12 @@
+import errno
 import os
 from contextlib import contextmanager
 from typing import Iterator, Optional
 
 from cdc_mm.console import wipe
+
+# The disk is full or broken, or has become read-only.
+_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.EFBIG)
 
 
 class RunError(RuntimeError):
@@ -40,6 +44,14 @@ def clear_run_errors() -> Iterator[None]:
     """
     try:
         yield
+    except OSError as error:
+        if error.errno not in _DISK or os.environ.get('CDC_MM_TRACEBACK'):
+            raise
+        where = f'{error.filename}: ' if error.filename else ''
+        raise _one_line(
+            f'could not write: {where}{error.strerror}. What was saved before is complete: make '
+            'room or the folder writable, then go on with --resume.'
+        ) from error
     except RuntimeError as error:
         message = _reason(str(error), isinstance(error, RunError))
         if message is None or os.environ.get('CDC_MM_TRACEBACK'):

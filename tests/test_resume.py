@@ -14,6 +14,7 @@ from helpers import ROOT
 from mmengine.config import Config
 
 from cdc_mm import apis
+from cdc_mm.checkpoints import newest_checkpoint
 
 WEAK = [dict(type='RandomFlip', prob=0.5)]
 VIEW = [
@@ -116,7 +117,7 @@ def train(cfg, kill_after=None):
 
 def result(work_dir):
     """The last checkpoint's content but for what tells runs apart, and the last metrics."""
-    name = (work_dir / 'last_checkpoint').read_text()
+    name = newest_checkpoint(work_dir)
     checkpoint = torch.load(name, weights_only=True)
     lines = [
         line

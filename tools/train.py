@@ -20,6 +20,11 @@ def parse_args() -> argparse.Namespace:
         help='checkpoint to resume from; without a value, the latest one in the work dir',
     )
     parser.add_argument(
+        '--overwrite',
+        action='store_true',
+        help='remove the checkpoints that an earlier run left in the work dir',
+    )
+    parser.add_argument(
         '--amp',
         action='store_true',
         help='automatic mixed precision: with loss scaling on CUDA, in bfloat16 on a CPU',
@@ -43,6 +48,8 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none')
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0)
     args = parser.parse_args()
+    if args.overwrite and args.resume == 'auto':
+        parser.error('--resume goes on with what --overwrite would remove')
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
     return args
 
@@ -60,7 +67,7 @@ def merge_args(cfg: Config, args: argparse.Namespace) -> Config:
     if args.no_validate:
         cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = None
     if args.deterministic:
-        cfg.randomness.deterministic = True
+        cfg.setdefault('randomness', {}).deterministic = True
     if args.amp:
         apis.use_amp(cfg)
     if args.resume is not None:
@@ -86,8 +93,10 @@ def main() -> None:
             pin_memory=not args.no_pin_memory,
             persistent_workers=not args.no_persistent_workers,
         )
+        claim = apis.claim_work_dir(cfg, args.overwrite)
         runner = apis.build_runner(cfg)
         apis.prepare_training(runner)
+        claim.begin()
     with apis.clear_run_errors():
         runner.train()
 

@@ -4,11 +4,19 @@ from .files import (
     check_checkpoint,
     check_weights,
     find_resumable,
-    read_seed,
+    read_meta,
     read_state_dict,
     trust_checkpoints,
 )
 from .layouts import check_backbone, fit_backbone, pick_backbone, read_backbone
+from .work_dir import (
+    list_checkpoints,
+    newest_checkpoint,
+    note_newest,
+    read_run,
+    remove_checkpoints,
+    write_run,
+)
 
 __all__ = [
     'AtomicBackend',
@@ -18,9 +26,15 @@ __all__ = [
     'check_weights',
     'find_resumable',
     'fit_backbone',
+    'list_checkpoints',
+    'newest_checkpoint',
+    'note_newest',
     'pick_backbone',
     'read_backbone',
-    'read_seed',
+    'read_meta',
+    'read_run',
     'read_state_dict',
+    'remove_checkpoints',
     'trust_checkpoints',
+    'write_run',
 ]

@@ -2,7 +2,7 @@ import os
 import zipfile
 from collections import OrderedDict
 from pathlib import Path
-from typing import List, Optional, Tuple
+from typing import Iterable, List, Mapping, Optional, Tuple
 
 import torch
 from mmengine.logging import MMLogger
@@ -11,6 +11,7 @@ from torch import nn
 from cdc_mm.wrappers import unwrap_model
 
 from .released import missing_checkpoint
+from .work_dir import newest_checkpoint, read_run
 
 
 class DamagedCheckpointError(ValueError):
@@ -53,8 +54,8 @@ def read_state_dict(filename: str) -> 'OrderedDict[str, torch.Tensor]':
 def find_resumable(work_dir: str) -> Tuple[Optional[str], List[str]]:
     """Find the checkpoint of a work dir that has trained longest and can be read.
 
-    A damaged one, say cut off by a full disk, is passed over. mmengine takes the one that was
-    written last and fails if it is damaged.
+    A damaged one, say cut off by a full disk, is passed over, and so is one of another run
+    (:func:`read_run`). mmengine takes the one that was written last and fails if it is damaged.
 
     Args:
         work_dir (str): The folder of the run that is to go on.
@@ -63,22 +64,25 @@ def find_resumable(work_dir: str) -> Tuple[Optional[str], List[str]]:
         tuple: The checkpoint, None if there is none; and what is wrong with those passed over.
 
     Raises:
-        ValueError: If there are checkpoints, but all are damaged, or if the one to resume from
-            holds more than plain data.
+        ValueError: If there are checkpoints, but none that can be taken, or if the one to resume
+            from holds more than plain data.
     """
     folders = {Path(work_dir)}
-    pointer = Path(work_dir) / 'last_checkpoint'
-    if pointer.is_file():  # mmengine's note of the latest, which may lie in another folder
-        folders.add(Path(pointer.read_text(errors='replace').strip()).parent)
+    newest = newest_checkpoint(work_dir)
+    if newest is not None:  # which may lie in another folder
+        folders.add(Path(newest).parent)
+    run = read_run(work_dir).get('id')
     damaged, found = [], []
     for path in sorted(path for folder in folders for path in folder.glob('*.pth')):
         try:
-            progress = _load(str(path), mmap=True).get('meta', {}).get('iter')
+            meta = read_meta(str(path))
         except DamagedCheckpointError as error:
             damaged.append(str(error))
-        else:
-            if progress is not None:
-                found.append((progress, path.stat().st_mtime_ns, str(path)))
+            continue
+        if run is not None and meta.get('run_id', run) != run:
+            damaged.append(f'{path} is of another run than {work_dir}')
+        elif meta.get('iter') is not None:
+            found.append((meta['iter'], path.stat().st_mtime_ns, str(path)))
     for _, _, path in sorted(found, reverse=True):
         try:
             read_state_dict(path)
@@ -91,10 +95,18 @@ def find_resumable(work_dir: str) -> Tuple[Optional[str], List[str]]:
     return None, []
 
 
-def read_seed(filename: str) -> Optional[int]:
-    """The random seed of the run that wrote a checkpoint, if it is known."""
+def read_meta(filename: str) -> dict:
+    """What a checkpoint says of the run that wrote it; the weights are not read.
+
+    Args:
+        filename (str): A local file.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If it is damaged or holds more than plain data.
+    """
     meta = _load(filename, mmap=True).get('meta')
-    return meta.get('seed') if isinstance(meta, dict) else None
+    return meta if isinstance(meta, dict) else {}
 
 
 def check_checkpoint(model: nn.Module, filename: str, purpose: str) -> None:
@@ -112,7 +124,7 @@ def check_checkpoint(model: nn.Module, filename: str, purpose: str) -> None:
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If it cannot be read, or does not fit.
+        ValueError: If it cannot be read, does not fit, or holds NaN or infinity.
     """
     if '://' not in filename:
         check_weights(model, read_state_dict(filename), filename, purpose)
@@ -145,9 +157,31 @@ def check_weights(
             f'{filename} lacks {len(missing)} of the {len(wanted)} weights of this model: '
             f'{_first(missing)}. Use the config that it was trained with.'
         )
+    check_finite(state, own if purpose == 'init' else wanted, filename)
     MMLogger.get_current_instance().info(
         f'{filename} fills {len(wanted) - len(missing)} of {len(wanted)} weights.'
     )
+
+
+def check_finite(state: Mapping[str, torch.Tensor], names: Iterable[str], filename: str) -> None:
+    """Refuse weights that are NaN or infinite: predictions of them are all the same.
+
+    Args:
+        state (Mapping): Weights by name.
+        names (Iterable): The names of those that will be used; others may be missing.
+        filename (str): For the message.
+
+    Raises:
+        ValueError: Says how many are bad and where the training may have a better checkpoint.
+    """
+    used = [name for name in names if name in state and state[name].is_floating_point()]
+    bad = [name for name in used if not state[name].isfinite().all()]
+    if bad:
+        raise ValueError(
+            f'{filename} holds NaN or infinity in {len(bad)} of {len(used)} weights: '
+            f'{_first(bad)}. The training that wrote it has collapsed; take an earlier checkpoint '
+            'of it, or healthy.pth in its work dir.'
+        )
 
 
 def _load(filename: str, mmap: bool = False) -> dict:

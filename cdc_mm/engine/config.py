@@ -3,7 +3,7 @@ import difflib
 import inspect
 import os.path as osp
 from types import FunctionType
-from typing import Dict, Iterable, List, Optional, Tuple
+from typing import Dict, Iterable, List, Optional, Set, Tuple
 
 import mmengine
 import torch
@@ -12,6 +12,8 @@ from mmengine.config import config as host
 from mmengine.runner import Runner
 
 from cdc_mm.shipped import find_shipped
+
+from .sections import SectionError, check_sections
 
 _LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
 
@@ -59,8 +61,9 @@ def read_config(filename: str, options: Optional[dict] = None) -> Config:
         cfg = Config.fromfile(filename)
         if options:
             cfg = _with_options(cfg, dict(options))
+        check_sections(cfg)
         return cfg
-    except _OptionError as error:
+    except (_OptionError, SectionError) as error:
         raise ValueError(f'config {filename}: {error}') from None
     except Exception as error:  # whatever code may raise
         raise ValueError(f'config {filename}: {type(error).__name__}: {error}') from error
@@ -203,6 +206,13 @@ def _set_names(filename: str, values: dict) -> Dict[str, None]:
         with open(filename, 'w', encoding='utf-8') as file:
             file.write(ast.unparse(tree))
     return setter.names
+
+
+def names_set_by(tree: ast.Module) -> Set[str]:
+    """The names that a config file sets, other than within functions."""
+    setter = _NameSetter({})
+    setter.visit(tree)
+    return set(setter.names)
 
 
 class _NameSetter(ast.NodeTransformer):

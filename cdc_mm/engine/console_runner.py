@@ -33,6 +33,11 @@ class ConsoleRunner(Runner):
     def build_logger(self, *args, **kwargs) -> MMLogger:
         """Give mmengine's logger another handler for the console."""
         logger = super().build_logger(*args, **kwargs)
+        for handler in logger.handlers:
+            if isinstance(handler, logging.FileHandler):
+                # Else each line that finds the disk full prints a traceback. The run itself ends
+                # where it writes next.
+                handler.handleError = lambda record: None
         if not console.is_verbose():
             logger.handlers[:] = [
                 ConsoleHandler(handler.level) if type(handler) is logging.StreamHandler else handler

@@ -1,23 +1,38 @@
+import difflib
+import inspect
 import os
-import tempfile
+import warnings
+from copy import deepcopy
 from datetime import timedelta
+from typing import Optional
 
 import torch
 from mmengine.config import Config
 from mmengine.dist import get_world_size
+from mmengine.hooks import CheckpointHook
 from mmengine.model import revert_sync_batchnorm
+from mmengine.optim import OptimWrapper
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
+from mmpretrain.registry import OPTIMIZERS
 from torch import nn
+from torch.optim import Optimizer
+from torch.utils.data import DataLoader
 
-from cdc_mm.checkpoints import check_backbone, check_checkpoint, find_resumable, read_seed
+from cdc_mm.atomic import check_output
+from cdc_mm.checkpoints import check_backbone, check_checkpoint, find_resumable, read_meta
 from cdc_mm.models import BaseClusterer, BaseEncoder
 from cdc_mm.models.clusterers import check_views
+from cdc_mm.processes import end_with_parent
 from cdc_mm.wrappers import unwrap_model
 
+from .config_keys import check_keys
 from .console_runner import ConsoleRunner
 from .hooks import PretrainedBackboneHook, SelfLabelHook
-from .recipe import batch_option, check_image_size, check_processes
+from .paths import naming_paths, no_such_type
+from .recipe import batch_option, check_first_batch, check_image_size, check_processes
+from .resuming import check_resumed
+from .work_dir import check_work_dir
 
 
 def init_cpu_distribution(cfg: Config) -> None:
@@ -51,9 +66,15 @@ def build_runner(cfg: Config) -> Runner:
         Runner: A :class:`ConsoleRunner`, or the config's ``runner_type``.
 
     Raises:
-        ValueError: If the work dir cannot be written to or no checkpoint of it can be read.
+        ValueError: If the work dir cannot be written to, no checkpoint of it can be read, the
+            config has a key that nothing reads (:func:`check_keys`), or a part cannot be built.
     """
-    _check_work_dir(cfg.work_dir)
+    check_keys(cfg)
+    # mmengine writes the config into the log, a file and each checkpoint, each time through yapf.
+    object.__setattr__(cfg, '_format_python_code', False)
+    if cfg.get('launcher') == 'pytorch':
+        end_with_parent()  # torchrun may be killed
+    check_work_dir(cfg.work_dir)
     if cfg.get('randomness', {}).get('deterministic'):
         # cuBLAS wants it before its first use.
         os.environ.setdefault('CUBLAS_WORKSPACE_CONFIG', ':4096:8')
@@ -63,10 +84,11 @@ def build_runner(cfg: Config) -> Runner:
         cfg.load_from, damaged = find_resumable(cfg.work_dir)
     if cfg.get('resume') and cfg.get('load_from') is not None and '://' not in cfg.load_from:
         # The data are shuffled by the seed of the runner, not by that of the checkpoint.
-        seed = read_seed(cfg.load_from)
+        seed = read_meta(cfg.load_from).get('seed')
         if seed is not None:
             cfg.setdefault('randomness', {}).seed = seed
-    runner = ConsoleRunner.from_cfg(cfg) if 'runner_type' not in cfg else RUNNERS.build(cfg)
+    with naming_paths(cfg):
+        runner = ConsoleRunner.from_cfg(cfg) if 'runner_type' not in cfg else RUNNERS.build(cfg)
     for reason in damaged:
         runner.logger.warning(f'Passed over: {reason}')
     synced = any(isinstance(m, nn.SyncBatchNorm) for m in runner.model.modules())
@@ -74,18 +96,6 @@ def build_runner(cfg: Config) -> Runner:
         runner.model = revert_sync_batchnorm(runner.model)
         runner.logger.warning('SyncBN needs CUDA: here every process has its own batch norm.')
     return runner
-
-
-def _check_work_dir(path: str) -> None:
-    try:
-        os.makedirs(path, exist_ok=True)
-        with tempfile.TemporaryFile(dir=path):
-            pass
-    except OSError as error:
-        raise ValueError(
-            f'the work dir {path} cannot be written to: {error.strerror}. Choose another with '
-            '--work-dir.'
-        ) from error
 
 
 def prepare_training(runner: Runner) -> None:
@@ -102,8 +112,10 @@ def prepare_training(runner: Runner) -> None:
             batches, if the data lack a view that the model needs, if the recipe needs several
             processes (see :func:`check_processes`), or if the checkpoint does not fit.
     """
-    loader = runner.train_dataloader
-    batch_size, images = runner.cfg.train_dataloader.batch_size, len(loader.sampler)
+    loader = _open_data(runner, 'train')
+    batch_size, images = runner.cfg.train_dataloader.get('batch_size'), len(loader.sampler)
+    if batch_size is None:
+        raise ValueError('train_dataloader lacks batch_size')
     if len(loader) == 0:
         raise ValueError(
             f'the training data has {images} images a rank, less than one batch of {batch_size}, '
@@ -122,25 +134,105 @@ def prepare_training(runner: Runner) -> None:
             'train_dataloader.batch_size or set drop_last=True.'
         )
     _check_model(runner)
-    warnings = check_processes(runner.cfg, runner.model, get_world_size(), images)
-    val = getattr(runner.val_loop, 'dataloader', None)
-    warnings += check_image_size(runner.cfg, loader.dataset, getattr(val, 'dataset', None))
+    told = check_processes(runner.cfg, runner.model, get_world_size(), images)
+    val = _open_data(runner, 'val')
+    with naming_paths({}, 'the pipeline of train_dataloader or val_dataloader'):
+        told += check_image_size(runner.cfg, loader.dataset, getattr(val, 'dataset', None))
+    check_first_batch(unwrap_model(runner.model), loader, runner.cfg)
     if batch_size > images:
-        warnings.append(
+        told.append(
             f'The training data has {images} images a rank, less than one batch of {batch_size}: '
             f'every step has all of them. What fits: --cfg-options {batch_option(runner.cfg)}='
             f'{_fitting(images)}.'
         )
-    for warning in warnings:
+    for warning in told:
         runner.logger.warning(warning)
-    runner.optim_wrapper = runner.build_optim_wrapper(runner.optim_wrapper)
+    checkpoint = runner._load_from
+    if runner._resume and checkpoint is not None and '://' not in checkpoint:
+        for change in check_resumed(runner, checkpoint):
+            runner.logger.warning(f'Resumed with other settings: {change}.')
+    _build_optimizer(runner)
+    _check_what_comes_later(runner)
     for hook in runner.hooks:
         if isinstance(hook, PretrainedBackboneHook) and not runner._resume:
             hook.check(runner)
             return
-    checkpoint = runner._load_from
     if checkpoint is not None:
         check_checkpoint(runner.model, checkpoint, 'resume' if runner._resume else 'init')
+
+
+def _check_what_comes_later(runner: Runner) -> None:
+    """Refuse what would otherwise end a training at its first save, step or validation."""
+    for hook in runner.hooks:
+        if isinstance(hook, CheckpointHook):
+            _check_checkpoint_hook(hook)
+    metrics = getattr(runner.val_loop, 'evaluator', None)
+    for metric in getattr(metrics, 'metrics', ()):
+        if getattr(metric, 'out_file_path', None):
+            check_output(metric.out_file_path, 'val_evaluator.out_file_path')
+
+
+def _check_checkpoint_hook(hook: CheckpointHook) -> None:
+    # It takes any arguments, and hands on to what saves those that it does not know.
+    known = sorted(inspect.signature(CheckpointHook).parameters.keys() - {'kwargs'})
+    for name in hook.args:
+        near = difflib.get_close_matches(name, known)
+        raise ValueError(
+            f'default_hooks.checkpoint.{name} is read by nothing. '
+            f'{"Near it" if near else "There are"}: {", ".join(near or known)}.'
+        )
+    for name in ('interval', 'max_keep_ckpts', 'save_begin'):
+        value = getattr(hook, name)
+        if not isinstance(value, int):
+            raise ValueError(
+                f'default_hooks.checkpoint.{name} must be a whole number, got {value!r}'
+            )
+
+
+def _open_data(runner: Runner, split: str) -> Optional[DataLoader]:
+    """Build data and loop of a split; None if there is none."""
+    section = f'{split}_dataloader'
+    if runner.cfg.get(section) is None:
+        return None
+    sections = {name: runner.cfg.get(name) for name in (section, f'{split}_evaluator')}
+    with naming_paths(sections, section):
+        return getattr(runner, section)
+
+
+def _build_optimizer(runner: Runner) -> None:
+    """Build the optimiser, and try the schedule on a stand-in: it is built when training starts."""
+    section = runner.cfg.get('optim_wrapper') or {}
+    optimizer = section.get('optimizer')
+    if 'constructor' not in section:
+        if not isinstance(optimizer, (dict, Optimizer)):
+            raise ValueError(f'optim_wrapper.optimizer must be a dict, got {optimizer!r}')
+        kind = optimizer.get('type') if isinstance(optimizer, dict) else type(optimizer)
+        if kind is None:
+            raise ValueError('optim_wrapper.optimizer has no type')
+        if isinstance(kind, str) and OPTIMIZERS.get(kind) is None:
+            raise ValueError(no_such_type('optim_wrapper.optimizer.type', kind, OPTIMIZERS))
+    with naming_paths(dict(optim_wrapper=section), 'optim_wrapper'):
+        runner.optim_wrapper = built = runner.build_optim_wrapper(runner.optim_wrapper)
+    if not isinstance(built, OptimWrapper) or runner.param_schedulers is None:
+        return
+    schedule = dict(param_scheduler=runner.cfg.get('param_scheduler'))
+    with naming_paths(schedule, 'param_scheduler'), warnings.catch_warnings():
+        warnings.simplefilter('ignore')  # that a schedule steps before the optimiser has
+        try:
+            runner.optim_wrapper = OptimWrapper(_stand_in(built.optimizer))
+            schedulers = runner.build_param_scheduler(deepcopy(runner.param_schedulers))
+            for scheduler in schedulers:
+                scheduler.step()
+        finally:
+            runner.optim_wrapper = built
+
+
+def _stand_in(optimizer: Optimizer) -> Optimizer:
+    """An optimiser with the settings of another and weights of its own."""
+    groups = [
+        {**group, 'params': [nn.Parameter(torch.zeros(1))]} for group in optimizer.param_groups
+    ]
+    return torch.optim.SGD(groups, lr=0.0)
 
 
 def _fitting(images: int) -> int:
@@ -182,5 +274,5 @@ def prepare_test(runner: Runner) -> None:
             f'{type(model).__name__} predicts nothing that could be tested. tools/eval_knn.py, '
             'tools/eval_kmeans.py and configs/linear/ judge its features.'
         )
-    _ = runner.test_loop
+    _open_data(runner, 'test')
     check_checkpoint(runner.model, runner._load_from, 'test')

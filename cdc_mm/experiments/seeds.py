@@ -12,12 +12,18 @@ import mmengine
 import torch
 from mmengine.config import Config
 from mmengine.dist import is_main_process
-from mmengine.runner import find_latest_checkpoint
 
 from cdc_mm.atomic import dump_atomically
-from cdc_mm.engine import build_runner, prepare_training, set_dataloader_defaults
+from cdc_mm.checkpoints import newest_checkpoint
+from cdc_mm.engine import (
+    build_runner,
+    claim_work_dir,
+    prepare_training,
+    set_dataloader_defaults,
+)
 from cdc_mm.errors import clear_errors, clear_run_errors
 from cdc_mm.evaluation.functional import metrics_in_words
+from cdc_mm.processes import end_with_parent
 from cdc_mm.wrappers import unwrap_model
 
 from .plan import StageRun, why_untestable
@@ -43,13 +49,15 @@ def train_and_test(config: str, load_from: Optional[str] = None, launcher: str =
         cfg = Config.fromfile(config)
         cfg.work_dir = str(Path(config).with_suffix(''))
         cfg.launcher = launcher
-        if find_latest_checkpoint(cfg.work_dir) is not None:
+        if newest_checkpoint(cfg.work_dir) is not None:
             cfg.resume, cfg.load_from = True, None
         elif load_from is not None:
             cfg.load_from = load_from
+        claim = claim_work_dir(cfg)
         set_dataloader_defaults(cfg)
         runner = build_runner(cfg)
         prepare_training(runner)
+        claim.begin()
     with clear_run_errors():
         runner.train()
         metrics = {} if why_untestable(cfg, unwrap_model(runner.model)) else runner.test()
@@ -102,7 +110,13 @@ def launch(
     env = dict(os.environ) if device is None else {**os.environ, 'CUDA_VISIBLE_DEVICES': device}
     with (run.folder / 'console.log').open('a') as log:
         return subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, env=env
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            env=env,
+            # torchrun, too, must not outlive this process.
+            preexec_fn=end_with_parent,
         )
 
 
@@ -134,7 +148,7 @@ def run_chains(
     def start(device: Optional[str], chain: List[StageRun]) -> None:
         for i, run in enumerate(chain):
             if not run.metrics_file.is_file():
-                load_from = None if i == 0 else find_latest_checkpoint(str(chain[i - 1].folder))
+                load_from = None if i == 0 else newest_checkpoint(chain[i - 1].folder)
                 status.say(f'{run}: {"goes on" if run.done else "starts"}')
                 running[device] = (launch(run, load_from, device, processes), run, chain)
                 return

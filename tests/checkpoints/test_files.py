@@ -1,6 +1,7 @@
 import io
 import os
 import pickle
+import shutil
 import tempfile
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from cdc_mm.apis import check_checkpoint, read_state_dict, trust_checkpoints
-from cdc_mm.checkpoints import find_resumable, read_seed
+from cdc_mm.checkpoints import find_resumable, newest_checkpoint, read_meta
 from cdc_mm.checkpoints.released import RELEASED
 
 
@@ -169,13 +170,35 @@ class TestFindResumable:
         assert find_resumable(str(tmp_path)) == (None, [])
         write_run(tmp_path, iters=(11, 33, 22))
         assert find_resumable(str(tmp_path)) == (str(tmp_path / 'epoch_2.pth'), [])
-        assert read_seed(str(tmp_path / 'epoch_2.pth')) == 5
+        assert read_meta(str(tmp_path / 'epoch_2.pth'))['seed'] == 5
 
     def test_looks_where_the_checkpoints_are(self, tmp_path):
         (tmp_path / 'elsewhere').mkdir()
         write_run(tmp_path / 'elsewhere')
         (tmp_path / 'elsewhere' / 'last_checkpoint').rename(tmp_path / 'last_checkpoint')
         assert find_resumable(str(tmp_path))[0] == str(tmp_path / 'elsewhere' / 'epoch_3.pth')
+
+    def test_a_copy_is_a_run_of_its_own(self, tmp_path):
+        """The note of an older version, or mmengine's, is an absolute path."""
+        original, copy = tmp_path / 'original', tmp_path / 'copy'
+        original.mkdir()
+        write_run(original)
+        shutil.copytree(original, copy)
+        write_run(original, iters=(11, 22, 33, 44))
+        assert find_resumable(str(copy)) == (str(copy / 'epoch_3.pth'), [])
+        assert newest_checkpoint(copy) == str(copy / 'epoch_3.pth')
+        (copy / 'last_checkpoint').write_text('epoch_2.pth')
+        assert newest_checkpoint(str(copy)) == str(copy / 'epoch_2.pth')
+
+    def test_passes_over_those_of_another_run(self, tmp_path):
+        write_run(tmp_path)
+        content = torch.load(tmp_path / 'epoch_3.pth')
+        content['meta']['run_id'] = 'other'
+        torch.save(content, tmp_path / 'epoch_3.pth')
+        (tmp_path / 'run.json').write_text('{"id": "this"}')
+        path, (reason,) = find_resumable(str(tmp_path))
+        assert path == str(tmp_path / 'epoch_2.pth')
+        assert reason == f'{tmp_path}/epoch_3.pth is of another run than {tmp_path}'
 
     @pytest.mark.parametrize('how', ['empty', 'cut', 'flip', 'flip in the pickle'])
     def test_passes_over_a_damaged_one_and_says_so(self, tmp_path, how):
@@ -194,7 +217,7 @@ class TestFindResumable:
         torch.save(Net().state_dict(), tmp_path / 'weights.pth')
         torch.save([1], tmp_path / 'list.pth')
         assert find_resumable(str(tmp_path)) == (None, [])
-        assert read_seed(str(tmp_path / 'weights.pth')) is None
+        assert read_meta(str(tmp_path / 'weights.pth')) == {}
 
     def test_refuses_when_all_are_damaged(self, tmp_path):
         write_run(tmp_path)

@@ -93,7 +93,7 @@ class TestSavingSafely:
         first = 1 if max_keep_ckpts < 0 else 5 - max_keep_ckpts
         expected = {f'epoch_{i}.pth' for i in range(first, 5)} | {'last_checkpoint'}
         assert set(os.listdir(tmp_path)) == expected
-        assert (tmp_path / 'last_checkpoint').read_text() == str(tmp_path / 'epoch_4.pth')
+        assert (tmp_path / 'last_checkpoint').read_text() == 'epoch_4.pth'
         if max_keep_ckpts > 0:
             assert runner.message_hub.get_info('keep_ckpt_ids') == list(range(first, 5))
 
@@ -114,7 +114,7 @@ class TestSavingSafely:
         left = {'epoch_2.pth', 'last_checkpoint'}
         left |= {'epoch_3.pth'} if name == 'last_checkpoint' else set()
         assert set(os.listdir(tmp_path)) == left
-        assert (tmp_path / 'last_checkpoint').read_text() == str(tmp_path / 'epoch_2.pth')
+        assert (tmp_path / 'last_checkpoint').read_text() == 'epoch_2.pth'
 
     def test_leaves_a_chosen_backend_alone(self, tmp_path):
         _, hook = self.start(tmp_path, backend_args=dict(backend='local'))

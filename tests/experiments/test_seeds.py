@@ -10,6 +10,7 @@ import torch
 from mmengine.config import Config
 
 from cdc_mm.experiments import StageRun, run_chains, seeds, visible_devices
+from cdc_mm.processes import end_with_parent
 
 
 def make_run(root, stage, seed, **train_cfg):
@@ -101,6 +102,7 @@ def test_the_command_of_a_run(monkeypatch, chains, processes, load_from):
     expected += ['--load-from', 'x.pth'] if load_from else []
     expected += ['--launcher', 'pytorch'] if processes == 2 else []
     assert command[1:] == expected
+    assert kwargs['preexec_fn'] is end_with_parent
 
 
 def test_finished_runs_are_not_redone(monkeypatch, chains):
@@ -110,7 +112,7 @@ def test_finished_runs_are_not_redone(monkeypatch, chains):
         done.metrics_file.write_text('{}')
     machine, _ = run(monkeypatch, chains, [None])
     assert [(started[0], started[2]) for started in machine.started] == [
-        ('a+b seed 0', 'before.pth'),
+        ('a+b seed 0', f'{chains[0][0].folder}/before.pth'),
         ('a seed 2', None),
         ('a+b seed 2', f'{chains[2][0].folder}/epoch_4.pth'),
     ]

@@ -1,5 +1,6 @@
 """Faults that end a run, through the tools: one line says which and what to do."""
 
+import logging
 import os
 import signal
 import time
@@ -94,11 +95,10 @@ def test_a_work_dir_that_cannot_be_written_to_is_refused_first(call, tmp_path):
 
 
 def test_a_disk_that_fills_up_ends_the_run_and_keeps_what_was_saved(call, tmp_path, monkeypatch):
-    fsync, calls = os.fsync, []
+    fsync = os.fsync
 
     def fill_up(file):
-        calls.append(file)
-        if len(calls) > 2:  # a checkpoint and the note of it
+        if (tmp_path / 'last_checkpoint').exists():  # the first checkpoint and the note of it
             raise OSError(28, 'No space left on device')
         fsync(file)
 
@@ -108,6 +108,33 @@ def test_a_disk_that_fills_up_ends_the_run_and_keeps_what_was_saved(call, tmp_pa
              options=(*SMALL, 'train_cfg.max_epochs=3'))  # fmt: skip
     assert torch.load(tmp_path / 'epoch_1.pth', weights_only=True)['meta']['epoch'] == 1
     assert not list(tmp_path.glob('epoch_2*'))
+
+
+def test_a_disk_that_fills_up_between_checkpoints_is_one_line(call, tmp_path, monkeypatch, capfd):
+    """The figures of the visual backend, and the log, are written in every epoch."""
+    from mmengine.visualization import LocalVisBackend
+
+    dump, log = LocalVisBackend._dump, logging.FileHandler.emit
+
+    def full(backend, value, path, file_format):
+        if (tmp_path / 'last_checkpoint').exists():
+            raise OSError(28, 'No space left on device')
+        dump(backend, value, path, file_format)
+
+    def full_log(handler, record):
+        if (tmp_path / 'last_checkpoint').exists():
+            handler.stream = open('/dev/full', 'w', buffering=1)  # noqa: SIM115
+        log(handler, record)
+
+    monkeypatch.setattr(LocalVisBackend, '_dump', full)
+    monkeypatch.setattr(logging.FileHandler, 'emit', full_log)
+    with pytest.raises(SystemExit) as stopped:
+        call('train', CONFIG, '--work-dir', tmp_path, '--no-validate', options=(
+            *SMALL, 'train_cfg.max_epochs=3', 'default_hooks.logger.interval=5'))  # fmt: skip
+    text = str(stopped.value).splitlines()[0]
+    assert text.startswith('error: could not write: No space left on device') and '--resume' in text
+    assert 'Traceback' not in ''.join(capfd.readouterr())
+    assert torch.load(tmp_path / 'epoch_1.pth', weights_only=True)['meta']['epoch'] == 1
 
 
 @TRANSFORMS.register_module()

@@ -195,15 +195,17 @@ def test_quickstart_ends_with_the_table_and_the_next_command(tmp_path):
     result = json.loads((tmp_path / 'quickstart.json').read_text())
     table = done.stdout[done.stdout.index('Held-out digits: 360 images') :]
     assert len(done.stdout.splitlines()) < 40 and done.stderr == ''
-    rows = ('k-means on pixels', 'CDC', "k-means on CDC's features")
+    rows = ('k-means on pixels', "k-means on CDC's features", 'CDC', 'CDC, re-clustered')
     for name in rows:
         row = result[name]
         line = next(line for line in table.splitlines() if line.startswith(f'| {name} '))
         printed = [float(number) for number in line.strip('| ').split('|')[1:]]
         assert printed == pytest.approx([row['acc'], row['nmi'], row['ari']], abs=0.06)
-    checkpoint = str(tmp_path / 'epoch_1.pth')
-    assert checkpoint in table and str(tmp_path / 'contact_sheet.png') in table
-    assert f'tools/test.py configs/cdc_digits.py {checkpoint}' in table
+    work_dir = tmp_path / 'cdc_digits_recluster'
+    checkpoint = str(work_dir / 'epoch_1.pth')
+    assert checkpoint in table and str(work_dir / 'contact_sheet.png') in table
+    assert f'tools/test.py configs/cdc_digits_recluster.py {checkpoint}' in table
+    assert (tmp_path / 'cdc_digits' / 'epoch_1.pth').is_file()
     assert result['k-means on pixels']['acc'] > 60  # k-means is a real rival, not a straw man
 
 

@@ -1,5 +1,5 @@
+import tempfile
 from collections import deque
-from pathlib import Path
 
 import numpy as np
 from mmengine.dist import is_main_process
@@ -7,7 +7,8 @@ from mmengine.fileio import LocalBackend, get_file_backend
 from mmengine.hooks import CheckpointHook
 from mmpretrain.registry import HOOKS
 
-from cdc_mm.checkpoints import AtomicBackend
+from cdc_mm.checkpoints import note_newest, read_run
+from cdc_mm.errors import RunError
 
 
 @HOOKS.register_module()
@@ -28,6 +29,23 @@ class SafeCheckpointHook(CheckpointHook):
         if self.backend_args is None and isinstance(get_file_backend(out_dir), LocalBackend):
             self.backend_args = dict(backend='atomic')
         super().before_train(runner)
+        self._run = read_run(runner.work_dir).get('id')
+        self._rehearse(runner)
+
+    def _rehearse(self, runner) -> None:
+        """Save once before the first iteration, not to fail after the epochs before the first."""
+        if not is_main_process():
+            return
+        try:
+            with tempfile.TemporaryDirectory(dir=runner.work_dir, prefix='.rehearsal') as folder:
+                name = self.filename_tmpl.format(0)
+                self._write(runner, folder, name, {}, dict(backend='atomic'))
+        except RunError:
+            raise
+        except Exception as error:  # of whatever saves
+            raise RunError(
+                f'no checkpoint of this training could be saved: {type(error).__name__}: {error}'
+            ) from error
 
     def before_save_checkpoint(self, runner, checkpoint: dict) -> None:
         """Turn the checkpoint, in place, into plain containers, numbers and tensors."""
@@ -42,6 +60,13 @@ class SafeCheckpointHook(CheckpointHook):
                 checkpoint[key] = _to_plain(value)
 
     def _save_checkpoint_with_step(self, runner, step: int, meta: dict) -> None:
+        if self._run is not None:
+            meta['run_id'] = self._run
+            if is_main_process() and read_run(runner.work_dir).get('id', self._run) != self._run:
+                raise RunError(
+                    f'another run has begun in {runner.work_dir}. This one ends, so as not to '
+                    'overwrite its checkpoints.'
+                )
         outdated = []
         if self.max_keep_ckpts > 0:
             steps = [kept for kept in self.keep_ckpt_ids if kept != step] + [step]
@@ -51,31 +76,35 @@ class SafeCheckpointHook(CheckpointHook):
         name = self.filename_tmpl.format(step)
         self.last_ckpt = self.file_backend.join_path(self.out_dir, name)
         runner.message_hub.update_info('last_ckpt', self.last_ckpt)
+        self._write(runner, self.out_dir, name, meta, self.backend_args)
+        if not is_main_process():
+            return
+        note_newest(runner.work_dir, self.last_ckpt)
+        for old in outdated:
+            path = self.file_backend.join_path(self.out_dir, self.filename_tmpl.format(old))
+            if self.file_backend.isfile(path):
+                self.file_backend.remove(path)
+
+    def _write(self, runner, folder: str, name: str, meta: dict, backend_args: dict) -> None:
         runner.save_checkpoint(
-            self.out_dir,
+            folder,
             name,
             self.file_client_args,
             save_optimizer=self.save_optimizer,
             save_param_scheduler=self.save_param_scheduler,
             meta=meta,
             by_epoch=self.by_epoch,
-            backend_args=self.backend_args,
+            backend_args=backend_args,
             **self.args,
         )
-        if not is_main_process():
-            return
-        AtomicBackend().put_text(self.last_ckpt, Path(runner.work_dir) / 'last_checkpoint')
-        for old in outdated:
-            path = self.file_backend.join_path(self.out_dir, self.filename_tmpl.format(old))
-            if self.file_backend.isfile(path):
-                self.file_backend.remove(path)
 
 
 def _to_plain(value):
     if isinstance(value, np.generic):
         return value.item()
     if isinstance(value, dict):
-        return type(value)((_to_plain(k), _to_plain(v)) for k, v in value.items())
+        # Not from pairs: a Counter, as of MultiStepLR, would count these.
+        return type(value)({_to_plain(k): _to_plain(v) for k, v in value.items()})
     if isinstance(value, (list, tuple)) and not hasattr(value, '_fields'):
         return type(value)(_to_plain(item) for item in value)
     return value

@@ -4,6 +4,7 @@ from .average_precision import (
     per_image_average_precision,
 )
 from .clustering import (
+    align_clusters,
     cluster_accuracy,
     label_metrics,
     many_to_one_accuracy,
@@ -17,6 +18,7 @@ from .similarity import alignment, category_similarity, pair_similarity, uniform
 from .summary import metrics_in_words, short_name, shown_metrics, summarize_runs
 
 __all__ = [
+    'align_clusters',
     'alignment',
     'category_similarity',
     'class_average_precisions',

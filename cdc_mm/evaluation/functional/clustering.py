@@ -36,6 +36,26 @@ def cluster_accuracy(labels: np.ndarray, clusters: np.ndarray) -> float:
     return float(table[rows, columns].sum() / len(labels))
 
 
+def align_clusters(clusters: np.ndarray, reference: np.ndarray, num_clusters: int) -> np.ndarray:
+    """Number clusters as those of another clustering that they share most samples with.
+
+    Args:
+        clusters (np.ndarray): Cluster of each sample, shape (N,), in [0, num_clusters).
+        reference (np.ndarray): Its cluster in the other clustering, likewise.
+        num_clusters (int): K.
+
+    Returns:
+        np.ndarray: ``clusters`` under other numbers, one to one, so that the most samples have the
+        same number in both (Hungarian method).
+    """
+    table = np.zeros((num_clusters, num_clusters), dtype=np.int64)
+    np.add.at(table, (clusters, reference), 1)
+    rows, columns = linear_sum_assignment(table, maximize=True)
+    number = np.empty(num_clusters, dtype=np.int64)
+    number[rows] = columns
+    return number[clusters]
+
+
 def _match(labels: np.ndarray, clusters: np.ndarray) -> Tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The contingency table and the rows and columns that the Hungarian method pairs in it."""
     table = contingency_matrix(labels, clusters)

@@ -9,6 +9,7 @@ from mmpretrain.structures import DataSample
 from torch import Tensor, nn
 
 from ..encoders import BaseEncoder, build_encoder
+from ..layers import ClusterTargets
 from ..utils import as_float
 
 Inputs = Union[Tensor, Mapping[str, Tensor], Sequence[Tensor]]
@@ -110,6 +111,20 @@ class BaseClusterer(BaseModel, metaclass=ABCMeta):
 
     def prepare(self, num_images: int) -> None:
         """Get ready for training on ``num_images`` images, before a checkpoint is loaded."""
+
+    def take_targets(self, num_images: int) -> ClusterTargets:
+        """Make room for clusters of the training images that training takes as targets.
+
+        Args:
+            num_images (int): The images of the training data.
+
+        Returns:
+            ClusterTargets: Where to enter them.
+
+        Raises:
+            ValueError: If the clusterer trains by no targets.
+        """
+        raise ValueError(f'{type(self).__name__} takes no clusters as targets of its training')
 
     def diagnostics(self) -> dict:
         """What :class:`CollapseWatchHook` looks at; all of it is optional.

@@ -99,11 +99,12 @@ class CDC(MomentumCDC):
             return shuffled_forward(encode, x)
         return encode(x)
 
-    def contrast(self, views: List[Tensor]) -> Dict[str, Tensor]:
+    def contrast(self, views: List[Tensor], targets: Optional[Tensor] = None) -> Dict[str, Tensor]:
         """Losses of two views and one step of momentum encoder and queue.
 
         Args:
             views (list): Two views as :meth:`shared` gives them, B the same on every rank.
+            targets (Tensor, optional): See :meth:`CDCHead.loss`.
 
         Returns:
             dict: See :meth:`CDCHead.loss`.
@@ -121,7 +122,7 @@ class CDC(MomentumCDC):
 
         directions = [(0, 1), (1, 0)] if self.symmetric else [(0, 1)]
         pairs = [(self.encode_query(views[q]), self.encode_key(views[k])) for q, k in directions]
-        losses = self.head.loss(pairs, negatives, past[:, :num_clusters])
+        losses = self.head.loss(pairs, negatives, past[:, :num_clusters], targets=targets)
         for _, key in pairs:
             self.queue.enqueue(gather_rows(key))
         return losses

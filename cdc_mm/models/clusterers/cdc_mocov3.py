@@ -1,5 +1,5 @@
 import math
-from typing import Dict, List
+from typing import Dict, List, Optional
 
 import torch
 from mmengine.logging import MessageHub
@@ -80,11 +80,12 @@ class CDCMoCoV3(MomentumCDC):
             return self.momentum
         return 1 - (1 - self.momentum) * (math.cos(math.pi * iteration / max_iters) + 1) / 2
 
-    def contrast(self, views: List[Tensor]) -> Dict[str, Tensor]:
+    def contrast(self, views: List[Tensor], targets: Optional[Tensor] = None) -> Dict[str, Tensor]:
         """Losses of two views and one step of the momentum encoder.
 
         Args:
             views (list): Two views as :meth:`shared` gives them, B the same on every rank.
+            targets (Tensor, optional): See :meth:`CDCHead.loss`.
 
         Returns:
             dict: See :meth:`CDCHead.loss`.
@@ -105,6 +106,7 @@ class CDCMoCoV3(MomentumCDC):
             negatives=None,
             past=past,
             clusters=[(zc[0], zc[1].detach()), (zc[1], zc[0].detach())],
+            targets=targets,
         )
         # The head gives the mean of both directions, MoCo v3 takes their sum times 2 tau.
         losses['loss_infonce'] = 4 * self.head.tau * losses['loss_infonce']

@@ -5,7 +5,7 @@ import torch
 from mmpretrain.registry import MODELS
 from torch import Tensor, nn
 
-from ..layers import MomentumEncoder, Queue, project_rows
+from ..layers import ClusterTargets, MomentumEncoder, Queue, project_rows
 from ..losses import max_confidence
 from .base import BaseClusterer, build_backbone, rename_prefix
 
@@ -30,7 +30,7 @@ class MomentumCDC(BaseClusterer):
     """
 
     embeddings: Tuple[str, ...] = ('z', 'zc', 'zn')
-    training_only: Tuple[str, ...] = ('momentum_encoder.', 'queue.')
+    training_only: Tuple[str, ...] = ('momentum_encoder.', 'queue.', 'targets.')
     remedies = dict(
         largest_share='lower optim_wrapper.optimizer.lr or model.head.alpha',
         dead_clusters=(
@@ -68,6 +68,7 @@ class MomentumCDC(BaseClusterer):
             del followed['encoder']
         self.momentum_encoder = MomentumEncoder(followed)
         self.queue = Queue()
+        self.targets = ClusterTargets(head.num_clusters)
         self.register_load_state_dict_post_hook(_follow_query_encoder)
 
     def _check_widths(self) -> None:
@@ -88,6 +89,16 @@ class MomentumCDC(BaseClusterer):
                 f'in_channels={linears[0].in_features}. Leave neck.in_channels out to have it '
                 'filled in.'
             )
+
+    @property
+    def needs(self) -> Tuple[str, ...]:
+        """Two views, and the numbers of the images while clusters of them are targets."""
+        return ('view1', 'view2', 'sample_idx') if self.targets.active else ('view1', 'view2')
+
+    def take_targets(self, num_images: int) -> ClusterTargets:
+        """See :meth:`BaseClusterer.take_targets`; they stand in for the assigner's."""
+        self.targets.start(num_images, self.head.cluster_sizes.device)
+        return self.targets
 
     def init_weights(self) -> None:
         """Initialise the query encoder and copy it into the momentum encoder."""
@@ -116,15 +127,16 @@ class MomentumCDC(BaseClusterer):
 
         Args:
             batch (dict): ``view1`` and ``view2``, images (B, 3, H, W) or rows (B, D) each, B the
-                same on every rank.
+                same on every rank; ``sample_idx`` (B,) while clusters of the images are targets.
 
         Returns:
             dict: See :meth:`CDCHead.loss`.
         """
-        return self.contrast([self.shared(batch[name]) for name in ('view1', 'view2')])
+        targets = self.targets(batch['sample_idx']) if self.targets.active else None
+        return self.contrast([self.shared(batch[name]) for name in ('view1', 'view2')], targets)
 
     @abstractmethod
-    def contrast(self, views: List[Tensor]) -> Dict[str, Tensor]:
+    def contrast(self, views: List[Tensor], targets: Optional[Tensor] = None) -> Dict[str, Tensor]:
         """Losses of two views as :meth:`shared` gives them, as :meth:`CDCHead.loss` names them."""
 
     def shared(self, view: Tensor) -> Tensor:

@@ -6,6 +6,7 @@ from mmpretrain.registry import MODELS
 from torch import Tensor, nn
 
 from ..encoders import BaseEncoder
+from ..layers import ClusterTargets
 from ..utils import PseudoLabels
 from .base import BaseClusterer, build_preprocessor, rename_prefix, rename_weights_on_load
 
@@ -106,6 +107,10 @@ class SelfLabel(BaseClusterer):
     def diagnostics(self) -> dict:
         """The clusterer's."""
         return self.clusterer.diagnostics()
+
+    def take_targets(self, num_images: int) -> ClusterTargets:
+        """The clusterer's."""
+        return self.clusterer.take_targets(num_images)
 
     def prepare(self, num_images: int) -> None:
         """Make the record of pseudo-labels, and prepare the clusterer."""

@@ -79,5 +79,11 @@ class TimmEncoder(BaseEncoder):
     def read_weights(self, filename: str) -> Dict[str, Tensor]:
         """The weights of a file by timm's names, which knows how released files name them."""
         state = read_backbone(filename, backbone=self.backbone)
-        convert = getattr(sys.modules[type(self.backbone).__module__], 'checkpoint_filter_fn', None)
-        return state if convert is None else convert(state, self.backbone)
+        module = sys.modules[type(self.backbone).__module__]
+        convert = getattr(module, 'checkpoint_filter_fn', None)
+        state = state if convert is None else convert(state, self.backbone)
+        # Where this model has the classifier that its encoder lacks; some have two.
+        names = self.backbone.pretrained_cfg.get('classifier') or ()
+        names = (names,) if isinstance(names, str) else names
+        classifiers = tuple(f'{name}.' for name in names)
+        return {name: value for name, value in state.items() if not name.startswith(classifiers)}

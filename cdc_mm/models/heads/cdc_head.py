@@ -108,6 +108,7 @@ class CDCHead(BaseModule):
         negatives: Optional[Tensor],
         past: Optional[Tensor] = None,
         clusters: Optional[List[Tuple[Tensor, Tensor]]] = None,
+        targets: Optional[Tensor] = None,
     ) -> Dict[str, Tensor]:
         """The mean objective of the view pairs and what the log shows of the assignments.
 
@@ -119,6 +120,8 @@ class CDCHead(BaseModule):
             past (Tensor, optional): Past zc, newest first, for the assigner, shape (M, K).
             clusters (list, optional): (zc of the query view, zc of the key view) of each
                 direction, shape (B, K) each, where they are not those of query and key.
+            targets (Tensor, optional): Assignments (B, K) to use in place of the assigner's; a row
+                of zeros leaves it to the assigner.
 
         Returns:
             dict: ``loss_infonce``, ``loss_cluster`` (alpha applied), ``assign_entropy`` (mean
@@ -132,7 +135,7 @@ class CDCHead(BaseModule):
             clusters = [(query[:, :k], key[:, :k]) for query, key in pairs]
         results = [
             self.loss_module(
-                query, key, negatives, lambda zc: self.assigner.assign(zc, past), zc_pair
+                query, key, negatives, lambda zc: self._assign(zc, past, targets), zc_pair
             )
             for (query, key), zc_pair in zip(pairs, clusters, strict=True)
         ]
@@ -145,6 +148,13 @@ class CDCHead(BaseModule):
         zn = torch.cat([query[:, self.num_clusters :] for query, _ in pairs])
         losses.update(self._batch_statistics(predicted, zn))
         return losses
+
+    def _assign(self, zc: Tensor, past: Optional[Tensor], targets: Optional[Tensor]) -> Tensor:
+        assignments = self.assigner.assign(zc, past)
+        if targets is None:
+            return assignments
+        given = targets.any(dim=1, keepdim=True)
+        return torch.where(given, targets.to(assignments.dtype), assignments)
 
     @torch.no_grad()
     def _batch_statistics(self, predicted: Tensor, zn: Tensor) -> Dict[str, Tensor]:

@@ -175,7 +175,9 @@ def test_weights_fill_all_of_it_or_are_refused(kind, tmp_path):
         for p in source.parameters():
             p.add_(torch.randn_like(p))
     state = source.backbone.state_dict()
-    torch.save({**state, 'fc.weight': torch.zeros(1), 'head.bias': torch.zeros(1)}, tmp_path / 'x')
+    classifier = 'classifier' if kind == 'TimmConvNet' else 'fc'
+    extra = {f'{classifier}.weight': torch.zeros(1), 'head.bias': torch.zeros(1)}
+    torch.save({**state, **extra}, tmp_path / 'x')
     filled = build(dict(cfg, weights=str(tmp_path / 'x')))
     assert all(torch.equal(v, state[k]) for k, v in filled.backbone.state_dict().items())
     first = next(name for name in state if name.endswith('weight') and '.' in name)
