@@ -2,12 +2,11 @@ import os
 import re
 from typing import List, Optional, Sequence, Tuple, Union
 
-from mmengine.fileio import list_from_file
 from mmengine.logging import MMLogger
 from mmpretrain.datasets import CustomDataset
 from mmpretrain.registry import DATASETS
 
-from .listing import list_files
+from .listing import list_files, read_lines
 
 SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.webp', '.tif', '.tiff', '.ppm', '.pgm')
 
@@ -55,7 +54,7 @@ class ImageFolder(CustomDataset):
         """Path, and label if there is one, of every image."""
         if not self.ann_file:
             return super().load_data_list()
-        lines = [line.strip() for line in list_from_file(self.ann_file)]
+        lines = [line.strip() for line in read_lines(str(self.ann_file))]
         labelled = [re.fullmatch(r'(.+) (\d+)', line) for line in lines]
         if self.with_label is None:
             self.with_label = any(labelled)

@@ -55,6 +55,11 @@ def read_config(filename: str, options: Optional[dict] = None) -> Config:
             it reaches nothing; says what is wrong with it.
     """
     filename = find_shipped(filename)
+    if '://' in filename:
+        raise ValueError(
+            f'the config {filename} is an address. A config runs as code: read it and give it as a '
+            'local file.'
+        )
     if not osp.isfile(filename):
         raise FileNotFoundError(f'there is no config file {filename}{_files_like(filename)}')
     try:

@@ -49,7 +49,9 @@ def init_cpu_distribution(cfg: Config) -> None:
             'with --launcher pytorch'
         )
     if not torch.distributed.is_initialized():
-        torch.distributed.init_process_group('gloo', timeout=timedelta(minutes=10))
+        dist_cfg = (cfg.get('env_cfg') or {}).get('dist_cfg') or {}
+        timeout = timedelta(seconds=dist_cfg.get('timeout', 2100))
+        torch.distributed.init_process_group('gloo', timeout=timeout)
     # What mmengine does by itself on GPUs, but for the device ids, which CPUs must not have.
     wrapper = dict(type='MMDistributedDataParallel', broadcast_buffers=False, device_ids=None)
     cfg.model_wrapper_cfg = {**wrapper, **cfg.get('model_wrapper_cfg', {})}

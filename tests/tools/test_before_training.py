@@ -18,7 +18,7 @@ from mmpretrain.registry import HOOKS
             "default_hooks.checkpoint.max_keep_ckpts must be a whole number, got 'few'",
         ),
         ('default_hooks.checkpoint.filename_tmpl=epoch_{x}.pth', 'could be saved: KeyError'),
-        ('param_scheduler.0.T_maxx=3', "unexpected keyword argument 'T_maxx'"),
+        ('param_scheduler.0.T_maxx=3', 'T_maxx is no argument of CosineAnnealingLR'),
         ('param_scheduler.0.end=0', 'end should be larger than begin'),
         (
             'val_evaluator=[{"type":"DumpResults","out_file_path":"/proc/none/x.pkl"}]',

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import re
 import signal
 import time
 
@@ -164,6 +165,47 @@ def test_a_data_worker_that_is_killed_ends_the_run_with_its_reason(folder, call,
             options=[*options, 'train_dataloader.dataset.pipeline.1.type=KillDataWorker'],
         )
     assert time.monotonic() - start < 60
+
+
+HANGER = """
+import os, signal, time
+from mmengine.dist import get_rank
+from mmengine.hooks import Hook
+from mmpretrain.registry import HOOKS
+
+@HOOKS.register_module()
+class HangRank(Hook):
+    def __init__(self, how):
+        self.how = how
+
+    def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
+        if runner.iter == 3 and get_rank() == 1:
+            if self.how == 'sleep':
+                time.sleep(1000)
+            os.kill(os.getpid(), signal.SIGSTOP)
+"""
+
+
+@pytest.mark.parametrize(
+    ('how', 'said'), [('sleep', r'hangs at .*hanger\.py'), ('stop', 'does not answer, last seen')]
+)
+def test_a_rank_that_hangs_is_named(tmp_path, how, said):
+    (tmp_path / 'hanger.py').write_text(HANGER)
+    config = tmp_path / 'config.py'
+    config.write_text(
+        f"_base_ = '{ROOT / CONFIG}'\n"
+        "custom_imports = dict(imports=['cdc_mm', 'hanger'], allow_failed_imports=False)\n"
+        f"custom_hooks = [dict(type='HangRank', how={how!r})]\n"
+        'default_hooks = dict(rank_watch=dict(timeout=8))\n'
+    )
+    env = dict(PORT=str(free_port()), PYTHONPATH=str(tmp_path))
+    start = time.monotonic()
+    done = run_tool('tools/dist_train.sh', config, 2, '--work-dir', tmp_path / 'work',
+                    '--cfg-options', *SMALL, check=False, env=env)  # fmt: skip
+    assert time.monotonic() - start < 120 and done.returncode != 0
+    (line,) = [line for line in done.stderr.splitlines() if line.startswith('error: ')]
+    assert re.match(rf'error: rank 1 on \S+ {said}', line), line
+    assert 'no rank has moved for 8 s (default_hooks.rank_watch.timeout)' in line
 
 
 KILLER = """
