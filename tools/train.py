@@ -67,7 +67,7 @@ def merge_args(cfg: Config, args: argparse.Namespace) -> Config:
     if args.no_validate:
         cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = None
     if args.deterministic:
-        cfg.randomness.deterministic = True
+        cfg.setdefault('randomness', {}).deterministic = True
     if args.amp:
         apis.use_amp(cfg)
     if args.resume is not None:

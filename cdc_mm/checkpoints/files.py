@@ -2,7 +2,7 @@ import os
 import zipfile
 from collections import OrderedDict
 from pathlib import Path
-from typing import List, Optional, Tuple
+from typing import Iterable, List, Mapping, Optional, Tuple
 
 import torch
 from mmengine.logging import MMLogger
@@ -124,7 +124,7 @@ def check_checkpoint(model: nn.Module, filename: str, purpose: str) -> None:
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If it cannot be read, or does not fit.
+        ValueError: If it cannot be read, does not fit, or holds NaN or infinity.
     """
     if '://' not in filename:
         check_weights(model, read_state_dict(filename), filename, purpose)
@@ -157,9 +157,31 @@ def check_weights(
             f'{filename} lacks {len(missing)} of the {len(wanted)} weights of this model: '
             f'{_first(missing)}. Use the config that it was trained with.'
         )
+    check_finite(state, own if purpose == 'init' else wanted, filename)
     MMLogger.get_current_instance().info(
         f'{filename} fills {len(wanted) - len(missing)} of {len(wanted)} weights.'
     )
+
+
+def check_finite(state: Mapping[str, torch.Tensor], names: Iterable[str], filename: str) -> None:
+    """Refuse weights that are NaN or infinite: predictions of them are all the same.
+
+    Args:
+        state (Mapping): Weights by name.
+        names (Iterable): The names of those that will be used; others may be missing.
+        filename (str): For the message.
+
+    Raises:
+        ValueError: Says how many are bad and where the training may have a better checkpoint.
+    """
+    used = [name for name in names if name in state and state[name].is_floating_point()]
+    bad = [name for name in used if not state[name].isfinite().all()]
+    if bad:
+        raise ValueError(
+            f'{filename} holds NaN or infinity in {len(bad)} of {len(used)} weights: '
+            f'{_first(bad)}. The training that wrote it has collapsed; take an earlier checkpoint '
+            'of it, or healthy.pth in its work dir.'
+        )
 
 
 def _load(filename: str, mmap: bool = False) -> dict:

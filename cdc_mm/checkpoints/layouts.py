@@ -5,7 +5,7 @@ from typing import Dict, Optional, Tuple
 import torch
 from torch import nn
 
-from .files import read_state_dict
+from .files import check_finite, read_state_dict
 
 State = Dict[str, torch.Tensor]
 
@@ -163,7 +163,7 @@ def check_backbone(
 
     Raises:
         ValueError: If a weight or a batch norm statistic is missing or of another shape, or if the
-            file has layers that the backbone lacks.
+            file has layers that the backbone lacks or holds NaN or infinity.
     """
     own = backbone.state_dict()
     # Counters of batch norm are no weights, and old files lack them.
@@ -182,3 +182,4 @@ def check_backbone(
             f'{type(backbone).__name__} and has {len(extra)} that it lacks ({shown}; ...). It is '
             'of another architecture: set model.backbone to the one it was trained with.'
         )
+    check_finite(weights, names, filename)

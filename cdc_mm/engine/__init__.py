@@ -1,6 +1,8 @@
 from .config import read_config, set_dataloader_defaults, use_amp
+from .config_keys import check_keys
 from .hooks import BroadcastBNHook, ContactSheetHook, SafeCheckpointHook
 from .optim_wrappers import CPUAmpOptimWrapper
+from .paths import naming_paths
 from .recipe import check_processes
 from .runner import build_runner, init_cpu_distribution, prepare_test, prepare_training
 from .work_dir import claim_work_dir
@@ -11,9 +13,11 @@ __all__ = [
     'ContactSheetHook',
     'SafeCheckpointHook',
     'build_runner',
+    'check_keys',
     'check_processes',
     'claim_work_dir',
     'init_cpu_distribution',
+    'naming_paths',
     'prepare_test',
     'prepare_training',
     'read_config',

@@ -13,6 +13,8 @@ from mmengine.runner import Runner
 
 from cdc_mm.shipped import find_shipped
 
+from .sections import SectionError, check_sections
+
 _LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
 
 # What is read from a config: the arguments of the runner, what the runner looks up besides, and
@@ -64,8 +66,9 @@ def read_config(filename: str, options: Optional[dict] = None) -> Config:
         cfg = Config.fromfile(filename)
         if options:
             cfg = _with_options(cfg, dict(options))
+        check_sections(cfg)
         return cfg
-    except _OptionError as error:
+    except (_OptionError, SectionError) as error:
         raise ValueError(f'config {filename}: {error}') from None
     except Exception as error:  # whatever code may raise
         raise ValueError(f'config {filename}: {type(error).__name__}: {error}') from error

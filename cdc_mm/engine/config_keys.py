@@ -1,4 +1,4 @@
-"""Keys of a config that nothing reads, and sections of another kind than what reads them."""
+"""Keys of a config that nothing reads."""
 
 import ast
 import difflib
@@ -19,47 +19,7 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from .config import READ_KEYS, names_set_by
-
-_NONE = type(None)
-# What each section may be. Others of the runner's are left to it.
-_KINDS = {
-    **dict.fromkeys(('model', 'default_hooks', 'env_cfg', 'randomness'), (dict,)),
-    **dict.fromkeys(
-        ('train_dataloader', 'val_dataloader', 'test_dataloader', 'train_cfg', 'val_cfg')
-        + ('test_cfg', 'optim_wrapper', 'auto_scale_lr', 'data_preprocessor', 'log_processor')
-        + ('visualizer', 'model_wrapper_cfg', 'tta_model'),
-        (dict, _NONE),
-    ),
-    **dict.fromkeys(('val_evaluator', 'test_evaluator', 'param_scheduler'), (dict, list, _NONE)),
-    **dict.fromkeys(('custom_hooks', 'tta_pipeline'), (list, _NONE)),
-    **dict.fromkeys(('work_dir', 'load_from', 'experiment_name'), (str, _NONE)),
-    **dict.fromkeys(('default_scope', 'launcher'), (str,)),
-    'log_level': (str, int),
-    'resume': (bool, _NONE),
-}
-_KIND_NAMES = {
-    dict: 'a dict',
-    list: 'a list',
-    str: 'a text',
-    int: 'a number',
-    bool: 'True or False',
-}
-_KIND_NAMES[_NONE] = 'None'
-
-
-def check_sections(cfg: Config) -> None:
-    """Refuse what is, say, a number where the runner wants a dict.
-
-    Args:
-        cfg (Config): A config that has been read.
-
-    Raises:
-        ValueError: Names the key, its value and what it may be.
-    """
-    for key, kinds in _KINDS.items():
-        if key in cfg and not isinstance(cfg[key], kinds):
-            wanted = ' or '.join(_KIND_NAMES[kind] for kind in kinds)
-            raise ValueError(f'{key} must be {wanted}, got {cfg[key]!r}')
+from .sections import check_sections
 
 
 def check_keys(cfg: Config) -> None:
@@ -75,6 +35,8 @@ def check_keys(cfg: Config) -> None:
         ValueError: Names the key by its full path, and the nearest that is read.
     """
     check_sections(cfg)
+    if 'model' not in cfg:
+        raise ValueError('the config has no model')
     for name in _unread_names(cfg):
         raise ValueError(f'{name} is read by nothing.{_nearest(name, READ_KEYS)}')
     for path, known in _known_keys(cfg):

@@ -8,9 +8,26 @@ from copy import deepcopy
 from typing import Any, Iterator, List, Optional, Tuple
 
 from mmengine.registry import Registry, build_functions
+from mmengine.runner import runner as host_runner
 
 from cdc_mm.errors import RunError
 
+# What of the runner reads which section, besides the constructors that a registry calls.
+_READERS = dict(
+    setup_env='env_cfg',
+    set_randomness='randomness',
+    build_model='model',
+    build_visualizer='visualizer',
+    build_log_processor='log_processor',
+    _check_scheduler_cfg='param_scheduler',
+    build_param_scheduler='param_scheduler',
+    build_logger='log_level',
+    build_train_loop='train_cfg',
+    build_val_loop='val_cfg',
+    build_test_loop='test_cfg',
+    build_dataloader='',  # whichever it is
+)
+_LONGEST = 300  # characters of a reason, in which mmengine puts whole configs
 # What says already what is wrong, and with which file.
 _CLEAR = (OSError, RunError, MemoryError)
 
@@ -43,27 +60,31 @@ def naming_paths(sections: dict, default: str = '') -> Iterator[None]:
 
 def _built(error: BaseException, sections: dict) -> Tuple[str, Optional[dict], Any]:
     """The path and the config of the innermost part that was being built, and its registry."""
-    found = '', None, None
+    path, part, registry = '', None, None
     trace = error.__traceback__
     while trace is not None:
-        if trace.tb_frame.f_code is build_functions.build_from_cfg.__code__:
-            part, registry = (trace.tb_frame.f_locals.get(x) for x in ('cfg', 'registry'))
-            path = _path_of(part, sections) if isinstance(part, dict) else ''
-            if path:
-                found = path, part, registry
-        trace = trace.tb_next
-    return found
+        frame, trace = trace.tb_frame, trace.tb_next
+        if frame.f_code is build_functions.build_from_cfg.__code__:
+            built = frame.f_locals['cfg']
+            found = _path_of(built, sections, path) if isinstance(built, dict) else ''
+            if found or part is None:
+                path, part, registry = found or path, built, frame.f_locals['registry']
+        elif frame.f_code.co_filename == host_runner.__file__:
+            path = _READERS.get(frame.f_code.co_name, path)
+    return path, part if isinstance(part, dict) else None, registry
 
 
-def _path_of(part: dict, sections: dict) -> str:
+def _path_of(part: dict, sections: dict, within: str) -> str:
     """Where a config that is being built comes from: what has the most entries of it."""
-    best, most = '', 0
+    best, most = '', (0, False, False)
     for path, candidate in _dicts('', sections):
         if candidate.get('type') != part.get('type'):
             continue
         shared = sum(key in part and _same(part[key], value) for key, value in candidate.items())
-        if shared > most:
-            best, most = path, shared
+        # A constructor may have added entries.
+        fit = (shared, shared == len(candidate), path.startswith(within))
+        if fit > most:
+            best, most = path, fit
     return best
 
 
@@ -90,9 +111,10 @@ def _explain(error: Exception, path: str, part: Optional[dict], registry: Any) -
     text = str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error)
     part = part or {}
     kind = part.get('type')
-    if 'must contain the key "type"' in text:
-        near = difflib.get_close_matches('type', map(str, part))
-        return f'{path} has no type{f", but {near[0]}" if near else ""}: {dict(part)}'
+    if 'must contain the key "type"' in text or 'should contain the key type' in text:
+        near = difflib.get_close_matches('type', map(str, part)) if kind is None else []
+        where = path if kind is None else f'a part of {path}'
+        return f'{where} has no type' + (f', but {near[0]}' if near else '')
     if 'is not in the' in text and 'registry' in text:
         return no_such_type(f'{path}.type', kind or text.split(' ', 1)[0], registry)
     unexpected = re.search(r"unexpected keyword argument '(\w+)'", text)
@@ -107,11 +129,12 @@ def _explain(error: Exception, path: str, part: Optional[dict], registry: Any) -
     missing = re.search(r'missing \d+ required (?:positional|keyword-only) arguments?: (.*)', text)
     if missing:
         return f'{path} lacks {missing[1]}'
-    name = '' if isinstance(error, (ValueError, RuntimeError)) else f'{type(error).__name__}: '
-    reason = ' '.join(text.split()) or type(error).__name__
-    if reason == type(error).__name__:
-        name = ''
-    return f'{path}: {name}{reason}' if path else f'{name}{reason}'
+    reason = ' '.join(text.split())
+    if len(reason) > _LONGEST:
+        reason = f'{reason[:_LONGEST]} ...'
+    if not reason or not isinstance(error, (ValueError, RuntimeError)):
+        reason = f'{type(error).__name__}: {reason}' if reason else type(error).__name__
+    return f'{path}: {reason}' if path else reason
 
 
 def no_such_type(path: str, name: Any, registry: Optional[Registry]) -> str:

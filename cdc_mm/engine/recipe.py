@@ -1,5 +1,6 @@
 """What is told before a training whose data or processes are not those that its recipe is for."""
 
+import math
 import random
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,15 +12,19 @@ from mmengine.config import Config
 from mmengine.utils.dl_utils.parrots_wrapper import _BatchNorm
 from mmpretrain.models import MoCo
 from PIL import Image
-from torch import nn
-from torch.utils.data import Dataset
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset
 
 from cdc_mm.models import CDC, SplitBatchNorm2d
 from cdc_mm.wrappers import unwrap_model
 
 from .config import read_config
+from .paths import naming_paths
 
-_SMALL_IMAGES = 'configs/cdc_r18_cifar10_folder.py'
+_SMALL_IMAGES = (
+    'configs/cdc_r18_cifar10_folder.py (with --cfg-options train_prefix= test_prefix= '
+    'queue_size=None for a folder that is not split)'
+)
 
 
 def batch_option(cfg: Config) -> str:
@@ -148,6 +153,67 @@ def check_image_size(cfg: Config, dataset: Dataset, val: Optional[Dataset] = Non
         'that costs time and gives nothing.'
         + (f' What fits: {"; or ".join(ways)}.' if ways else '')
     ]
+
+
+def check_first_batch(model: nn.Module, loader: DataLoader, cfg: Config) -> None:
+    """Make the views of a small batch of images, which shows what is wrong with their steps.
+
+    Where SplitBN gets one image a group, it is also seen whether a feature map has more than one
+    value, without which a group has no statistics.
+
+    Args:
+        model (nn.Module): The model, built, not wrapped.
+        loader (DataLoader): The training data. Where it has no images, nothing is looked at.
+        cfg (Config): A full config.
+
+    Raises:
+        ValueError: If the views cannot be made, or batch statistics would be of one value.
+    """
+    dataset = loader.dataset
+    if not hasattr(dataset, 'get_data_info') or not len(dataset):
+        return
+    cuda = [torch.cuda.current_device()] if torch.cuda.is_available() else []
+    with _unchanged_random(), torch.random.fork_rng(cuda):
+        with naming_paths({}, 'data_preprocessor'):
+            batch = loader.collate_fn([dataset[0]] * 2)
+            views = model.data_preprocessor(batch, True)['inputs']
+        while isinstance(views, (dict, list, tuple)):
+            views = next(iter(views.values() if isinstance(views, dict) else views))
+        _check_groups(model, views[:1], loader, cfg)
+
+
+def _check_groups(model: nn.Module, image: Tensor, loader: DataLoader, cfg: Config) -> None:
+    """Refuse a SplitBN whose groups are of one image with a feature map of one pixel."""
+    size, images = cfg.train_dataloader.batch_size, len(loader.sampler)
+    last = 0 if loader.drop_last else images % size  # the smaller batch at the end
+    size = last or min(size, images)
+    norms = [m for m in model.modules() if isinstance(m, SplitBatchNorm2d)]
+    single = [m for m in norms if m.num_splits > 1 and math.gcd(size, m.num_splits) == size]
+    encoder = getattr(model, 'backbone', None)
+    if not single or encoder is None:
+        return
+    pixels = []
+    hooks = [
+        m.register_forward_hook(lambda m, inputs, out: pixels.append(inputs[0][0, 0].numel()))
+        for m in single
+    ]
+    was_training = encoder.training
+    try:
+        encoder.eval()
+        with torch.no_grad():
+            encoder(image)
+    finally:
+        encoder.train(was_training)
+        for hook in hooks:
+            hook.remove()
+    if pixels and min(pixels) == 1:
+        side, more = min(image.shape[-2:]), 2 * max(m.num_splits for m in single)
+        raise ValueError(
+            f'batches of {size} in the {single[0].num_splits} groups of SplitBN are one image '
+            f'each, and of images of {side} pixels the last features are 1x1: one value has no '
+            f'batch statistics. What fits: --cfg-options {batch_option(cfg)}={more}'
+            f'{" train_dataloader.drop_last=True" if last else ""}; or larger images.'
+        )
 
 
 def _shorter_side(dataset: Dataset, index: int) -> Optional[int]:

@@ -1,6 +1,8 @@
 import difflib
 import inspect
 import os
+import warnings
+from copy import deepcopy
 from datetime import timedelta
 from typing import Optional
 
@@ -9,11 +11,12 @@ from mmengine.config import Config
 from mmengine.dist import get_world_size
 from mmengine.hooks import CheckpointHook
 from mmengine.model import revert_sync_batchnorm
-from mmengine.optim import OptimWrapperDict
+from mmengine.optim import OptimWrapper
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 from mmpretrain.registry import OPTIMIZERS
 from torch import nn
+from torch.optim import Optimizer
 from torch.utils.data import DataLoader
 
 from cdc_mm.atomic import check_output
@@ -27,7 +30,7 @@ from .config_keys import check_keys
 from .console_runner import ConsoleRunner
 from .hooks import PretrainedBackboneHook, SelfLabelHook
 from .paths import naming_paths, no_such_type
-from .recipe import batch_option, check_image_size, check_processes
+from .recipe import batch_option, check_first_batch, check_image_size, check_processes
 from .resuming import check_resumed
 from .work_dir import check_work_dir
 
@@ -65,8 +68,8 @@ def build_runner(cfg: Config) -> Runner:
         Runner: A :class:`ConsoleRunner`, or the config's ``runner_type``.
 
     Raises:
-        ValueError: If the work dir cannot be written to, no checkpoint of it can be read, the config
-            has a key that nothing reads (see :func:`check_keys`), or a part of it cannot be built.
+        ValueError: If the work dir cannot be written to, no checkpoint of it can be read, the
+            config has a key that nothing reads (:func:`check_keys`), or a part cannot be built.
     """
     check_keys(cfg)
     # mmengine writes the config into the log, a file and each checkpoint, each time through yapf.
@@ -112,7 +115,9 @@ def prepare_training(runner: Runner) -> None:
             processes (see :func:`check_processes`), or if the checkpoint does not fit.
     """
     loader = _open_data(runner, 'train')
-    batch_size, images = runner.cfg.train_dataloader.batch_size, len(loader.sampler)
+    batch_size, images = runner.cfg.train_dataloader.get('batch_size'), len(loader.sampler)
+    if batch_size is None:
+        raise ValueError('train_dataloader lacks batch_size')
     if len(loader) == 0:
         raise ValueError(
             f'the training data has {images} images a rank, less than one batch of {batch_size}, '
@@ -131,16 +136,18 @@ def prepare_training(runner: Runner) -> None:
             'train_dataloader.batch_size or set drop_last=True.'
         )
     _check_model(runner)
-    warnings = check_processes(runner.cfg, runner.model, get_world_size(), images)
+    told = check_processes(runner.cfg, runner.model, get_world_size(), images)
     val = _open_data(runner, 'val')
-    warnings += check_image_size(runner.cfg, loader.dataset, getattr(val, 'dataset', None))
+    with naming_paths({}, 'the pipeline of train_dataloader or val_dataloader'):
+        told += check_image_size(runner.cfg, loader.dataset, getattr(val, 'dataset', None))
+    check_first_batch(unwrap_model(runner.model), loader, runner.cfg)
     if batch_size > images:
-        warnings.append(
+        told.append(
             f'The training data has {images} images a rank, less than one batch of {batch_size}: '
             f'every step has all of them. What fits: --cfg-options {batch_option(runner.cfg)}='
             f'{_fitting(images)}.'
         )
-    for warning in warnings:
+    for warning in told:
         runner.logger.warning(warning)
     checkpoint = runner._load_from
     if runner._resume and checkpoint is not None and '://' not in checkpoint:
@@ -161,7 +168,6 @@ def _check_what_comes_later(runner: Runner) -> None:
     for hook in runner.hooks:
         if isinstance(hook, CheckpointHook):
             _check_checkpoint_hook(hook)
-    _check_schedulers(runner)
     metrics = getattr(runner.val_loop, 'evaluator', None)
     for metric in getattr(metrics, 'metrics', ()):
         if getattr(metric, 'out_file_path', None):
@@ -185,41 +191,50 @@ def _check_checkpoint_hook(hook: CheckpointHook) -> None:
             )
 
 
-def _check_schedulers(runner: Runner) -> None:
-    """Build them, as ``runner.train()`` will, and leave the optimiser as it was."""
-    if runner.param_schedulers is None:
-        return
-    wrapper = runner.optim_wrapper
-    wrappers = list(wrapper.values()) if isinstance(wrapper, OptimWrapperDict) else [wrapper]
-    groups = [group for part in wrappers for group in part.param_groups]
-    before = [dict(group) for group in groups]
-    _ = runner.train_loop  # the end of a schedule is by default that of the training
-    try:
-        with naming_paths(dict(param_scheduler=runner.cfg.param_scheduler), 'param_scheduler'):
-            runner.build_param_scheduler(runner.param_schedulers)
-    finally:
-        for group, values in zip(groups, before, strict=True):
-            group.clear()
-            group.update(values)
-
-
 def _open_data(runner: Runner, split: str) -> Optional[DataLoader]:
     """Build data and loop of a split; None if there is none."""
     section = f'{split}_dataloader'
+    if runner.cfg.get(section) is None:
+        return None
     sections = {name: runner.cfg.get(name) for name in (section, f'{split}_evaluator')}
     with naming_paths(sections, section):
-        loop = getattr(runner, f'{split}_loop')
-    return None if loop is None else loop.dataloader
+        return getattr(runner, section)
 
 
 def _build_optimizer(runner: Runner) -> None:
-    """Build the optimiser."""
+    """Build the optimiser, and try the schedule on a stand-in: it is built when training starts."""
     section = runner.cfg.get('optim_wrapper') or {}
-    kind = (section.get('optimizer') or {}).get('type')
-    if isinstance(kind, str) and OPTIMIZERS.get(kind) is None:
-        raise ValueError(no_such_type('optim_wrapper.optimizer.type', kind, OPTIMIZERS))
+    optimizer = section.get('optimizer')
+    if 'constructor' not in section:
+        if not isinstance(optimizer, (dict, Optimizer)):
+            raise ValueError(f'optim_wrapper.optimizer must be a dict, got {optimizer!r}')
+        kind = optimizer.get('type') if isinstance(optimizer, dict) else type(optimizer)
+        if kind is None:
+            raise ValueError('optim_wrapper.optimizer has no type')
+        if isinstance(kind, str) and OPTIMIZERS.get(kind) is None:
+            raise ValueError(no_such_type('optim_wrapper.optimizer.type', kind, OPTIMIZERS))
     with naming_paths(dict(optim_wrapper=section), 'optim_wrapper'):
-        runner.optim_wrapper = runner.build_optim_wrapper(runner.optim_wrapper)
+        runner.optim_wrapper = built = runner.build_optim_wrapper(runner.optim_wrapper)
+    if not isinstance(built, OptimWrapper) or runner.param_schedulers is None:
+        return
+    schedule = dict(param_scheduler=runner.cfg.get('param_scheduler'))
+    with naming_paths(schedule, 'param_scheduler'), warnings.catch_warnings():
+        warnings.simplefilter('ignore')  # that a schedule steps before the optimiser has
+        try:
+            runner.optim_wrapper = OptimWrapper(_stand_in(built.optimizer))
+            schedulers = runner.build_param_scheduler(deepcopy(runner.param_schedulers))
+            for scheduler in schedulers:
+                scheduler.step()
+        finally:
+            runner.optim_wrapper = built
+
+
+def _stand_in(optimizer: Optimizer) -> Optimizer:
+    """An optimiser with the settings of another and weights of its own."""
+    groups = [
+        {**group, 'params': [nn.Parameter(torch.zeros(1))]} for group in optimizer.param_groups
+    ]
+    return torch.optim.SGD(groups, lr=0.0)
 
 
 def _fitting(images: int) -> int:

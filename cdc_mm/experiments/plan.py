@@ -22,7 +22,7 @@ from cdc_mm.checkpoints import (
     pick_backbone,
 )
 from cdc_mm.console import say
-from cdc_mm.engine import check_processes, read_config
+from cdc_mm.engine import check_keys, check_processes, naming_paths, read_config
 from cdc_mm.engine.hooks import PretrainedBackboneHook, check_pretrained_backbone
 
 
@@ -222,18 +222,23 @@ def _check_chain(chain: List[StageRun], processes: int) -> None:
     for run in chain:
         cfg = deepcopy(run.cfg)  # what is built from a config may enter things into it
         init_default_scope(cfg.get('default_scope', 'mmpretrain'))
+        check_keys(cfg)
         preprocessor = cfg.get('data_preprocessor')
-        model = MODELS.build(
-            cfg.model, default_args=dict(data_preprocessor=preprocessor) if preprocessor else None
-        )
+        sections = dict(model=cfg.model, data_preprocessor=preprocessor)
+        with naming_paths(sections, f'{run.config}: model'):
+            model = MODELS.build(
+                cfg.model,
+                default_args=dict(data_preprocessor=preprocessor) if preprocessor else None,
+            )
         untestable = why_untestable(cfg, model)
         if run is chain[-1] and untestable:
             raise ValueError(
                 f'{run.config} {untestable}. Append a config that evaluates it, such as those in '
                 'configs/linear/.'
             )
-        for loader in [cfg.train_dataloader] + ([] if untestable else [cfg.test_dataloader]):
-            DATASETS.build(loader.dataset)
+        for split in ['train_dataloader'] + ([] if untestable else ['test_dataloader']):
+            with naming_paths({split: cfg[split]}, split):
+                DATASETS.build(cfg[split].dataset)
         for warning in check_processes(cfg, model, processes):
             say(f'{run.config}: {warning}')
         _check_start(run, model, before)

@@ -2,7 +2,7 @@ import math
 import os
 import shutil
 from pathlib import Path
-from typing import Dict, Optional
+from typing import Any, Dict, List, Optional, Sequence
 
 import torch
 from mmengine.dist import all_reduce, is_main_process
@@ -40,6 +40,9 @@ class CollapseWatchHook(Hook):
     told at once, the others when they last: every training begins with some. All but the first
     come from the clusterer's :meth:`~cdc_mm.models.BaseClusterer.diagnostics`.
 
+    At the end of a training and of a test, however short, the sizes of the clusters in the last
+    validation or in the test are judged once more.
+
     When a sign appears, the newest checkpoint is kept as ``healthy.pth`` in the work dir until it
     is gone again, however many are saved meanwhile.
 
@@ -67,6 +70,7 @@ class CollapseWatchHook(Hook):
         self.on_collapse = on_collapse
         self._since: Dict[str, int] = {}  # sign -> iteration at which it appeared
         self._told = set()
+        self._validated: Optional[List[int]] = None  # sizes of the clusters in the last validation
 
     def before_save_checkpoint(self, runner, checkpoint: dict) -> None:
         """Do not let weights that are NaN replace those that are not."""
@@ -80,6 +84,30 @@ class CollapseWatchHook(Hook):
         """Look at the outputs and the weights every ``interval`` iterations."""
         if self.every_n_train_iters(runner, self.interval):
             self._judge(runner, self._signs(runner, outputs or {}))
+
+    def after_val_epoch(self, runner, metrics: Optional[Dict[str, Any]] = None) -> None:
+        """Remember the sizes of the clusters."""
+        self._validated = _sizes_in(metrics)
+
+    def after_train(self, runner) -> None:
+        """Say what is wrong with the sizes of the clusters in the last validation."""
+        self._close(runner, self._validated, 'last validation')
+
+    def after_test_epoch(self, runner, metrics: Optional[Dict[str, Any]] = None) -> None:
+        """Say what is wrong with the sizes of the clusters."""
+        self._close(runner, _sizes_in(metrics), 'test')
+
+    def _close(self, runner, sizes: Optional[List[int]], where: str) -> None:
+        sizes = sizes or []
+        # One cluster that holds all is one with few images, too; empty ones need not be wrong.
+        enough = sum(sizes) >= 2 * len(sizes)
+        signs = _judge_sizes(sizes, of_many=sum(sizes) >= 20 * len(sizes)) if enough else {}
+        for sign, text in signs.items():
+            remedies = {**_REMEDIES, **getattr(unwrap_model(runner.model), 'remedies', {})}
+            runner.logger.warning(
+                f'In the {where}, of {sum(sizes)} images, {text}. Where the images do differ, '
+                f'{remedies[sign]}, and train longer.'
+            )
 
     def _signs(self, runner, outputs: dict) -> Dict[str, str]:
         """What is wrong, as sentences."""
@@ -119,16 +147,12 @@ class CollapseWatchHook(Hook):
         """What is wrong with the sizes of the clusters."""
         if sizes is None:
             return {}
-        k, counts = len(sizes), sizes.tolist()
-        if sum(counts) < 20 * k:  # too few to expect an image in every cluster: as they were
+        counts = sizes.tolist()
+        # Too few to expect an image in every cluster: as they were.
+        if sum(counts) < 20 * len(counts):
             return {s: '' for s in ('largest_share', 'dead_clusters') if s in self._since}
         sizes.zero_()
-        signs, share, dead = {}, max(counts) / sum(counts), counts.count(0)
-        if share > (1 + 1 / k) / 2:
-            signs['largest_share'] = f'one cluster holds {100 * share:.0f} % of the images'
-        if dead > k / 4:
-            signs['dead_clusters'] = f'{dead} of {k} clusters hold no image'
-        return signs
+        return _judge_sizes(counts)
 
     def _judge(self, runner, signs: Dict[str, str]) -> None:
         if signs and not self._since:
@@ -164,6 +188,24 @@ class CollapseWatchHook(Hook):
         if self.on_collapse == 'stop':
             raise RunError(text)
         runner.logger.warning(text)
+
+
+def _judge_sizes(counts: Sequence[float], of_many: bool = True) -> Dict[str, str]:
+    """What is wrong with the sizes of clusters; without ``of_many`` empty ones are not."""
+    if not sum(counts):
+        return {}
+    k, share, dead = len(counts), max(counts) / sum(counts), counts.count(0)
+    signs = {}
+    if share > (1 + 1 / k) / 2:
+        signs['largest_share'] = f'one cluster holds {100 * share:.0f} % of the images'
+    if of_many and dead > k / 4:
+        signs['dead_clusters'] = f'{dead} of {k} clusters hold no image'
+    return signs
+
+
+def _sizes_in(metrics: Optional[Dict[str, Any]]) -> Optional[List[int]]:
+    """The sizes of the clusters among the metrics of :class:`ClusteringMetric`."""
+    return next((v for k, v in (metrics or {}).items() if k.endswith('cluster_sizes')), None)
 
 
 def _all_finite(tensors) -> torch.Tensor:

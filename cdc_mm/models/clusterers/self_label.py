@@ -134,6 +134,9 @@ class SelfLabel(BaseClusterer):
             return losses
         with torch.no_grad():
             weak = self.scores(self.encode(batch['weak']))
+        if self.finetune:
+            # Otherwise the clusterer's own loss counts.
+            self.count_clusters(weak.argmax(dim=1))
         result = self.loss_module(self.scores(self.encode(batch['strong'])), weak)
         if self.pseudo_labels is not None:
             self.pseudo_labels.record(batch['sample_idx'], result['labels'])

@@ -69,6 +69,18 @@ def test_alone_it_takes_two_views_and_leaves_the_queue():
         model(views(4), samples(), mode='loss')
 
 
+def test_alone_it_is_watched():
+    """The clusterer's own loss, which counts its predictions otherwise, does not run."""
+    model = build(finetune=True)
+    x = views(2)
+    expected = torch.bincount(zc(model, x[0]).argmax(1), minlength=K)
+    model(x, samples(), mode='loss')
+    assert torch.equal(model.diagnostics()['cluster_sizes'].long(), expected)
+    both = build()
+    both(views(4), samples(), mode='loss')
+    assert both.diagnostics()['cluster_sizes'].sum() == 8
+
+
 def test_before_its_time_only_the_clusterers_losses_run():
     model = build(weight=0.0)
     assert 'loss_selflabel' not in model(views(4), samples(), mode='loss')
