@@ -45,7 +45,8 @@ def test_the_path_is_named(call, tmp_path, option, message):
     [
         ("custom_hooks = [dict(typ='KNNHook')]", r'custom_hooks\[0\] has no type, but typ'),
         ("custom_hook = [dict(type='KNNHook')]", r'custom_hook is read by nothing\. Near it: cus'),
-        ('model = dict(head=dict(taau=1))', r'model\.head\.taau is no argument of CDCHead\..*: tau'),
+        ('model = dict(head=dict(taau=1))',
+         r'model\.head\.taau is no argument of CDCHead\..*: tau'),
     ],
 )  # fmt: skip
 def test_so_it_is_in_a_file(call, tmp_path, text, message):
