@@ -1,4 +1,5 @@
 import os
+import tempfile
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Union
@@ -6,6 +7,8 @@ from typing import Any, Union
 import mmengine
 
 from .errors import RunError
+
+_FORMATS = ('json', 'yaml', 'yml', 'pkl', 'pickle')  # of mmengine.dump
 
 
 def write_atomically(
@@ -44,6 +47,30 @@ def write_atomically(
             f'could not write {path} ({len(data) / 1e6:.1f} MB): {error.strerror}. What was saved '
             f'before is complete: make room or the folder writable, then {then}.'
         ) from error
+
+
+def check_output(path: Union[str, Path], name: str = '--out', as_object: bool = False) -> None:
+    """Make the folder of a file that will be written, or say that it cannot be.
+
+    Args:
+        path (str | Path): The file.
+        name (str): What the user gave it as. Defaults to ``--out``.
+        as_object (bool): Whether :func:`dump_atomically` will write it. Defaults to False.
+
+    Raises:
+        ValueError: If it cannot be written to, or its format is not known.
+    """
+    path = Path(path)
+    if as_object and path.suffix[1:] not in _FORMATS:
+        raise ValueError(f'{name} {path}: the name must end with .{", .".join(_FORMATS)}')
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path.parent):
+            pass
+        if path.is_dir():
+            raise IsADirectoryError(21, 'it is a folder')
+    except OSError as error:
+        raise ValueError(f'{name} {path} cannot be written to: {error.strerror}') from error
 
 
 def dump_atomically(path: Union[str, Path], obj: Any, **kwargs) -> None:

@@ -5,6 +5,7 @@ import os
 import shutil
 import sys
 import time
+import warnings
 from contextlib import contextmanager, redirect_stdout
 from datetime import timedelta
 from typing import Iterable, Iterator, Optional, TextIO, Tuple
@@ -13,12 +14,29 @@ _WIDTH = 10  # of a bar
 _APPEAR_SECONDS, _REDRAW_SECONDS = 0.5, 0.1
 _FIRST_SECONDS, _NEXT_SECONDS = 10, 30
 
+_WARNINGS_OF_NO_USE = (
+    # The recipes ask for as many workers as a machine with GPUs has cores.
+    'This DataLoader will create',
+    # On each rank.
+    'Setting (OMP|MKL)_NUM_THREADS environment variable',
+    # mmengine's own arguments, and its schedulers' count of the step before the first one.
+    '`broadcast_buffers` is deprecated',
+    'Detected call of `lr_scheduler.step',
+)
+
 _redrawn = False  # whether the last line of the terminal is one to redraw
 
 
 def is_verbose() -> bool:
     """Whether ``CDC_MM_VERBOSE=1`` asks for the whole log on the console, as mmengine prints it."""
     return os.environ.get('CDC_MM_VERBOSE', '0') not in ('', '0')
+
+
+def silence() -> None:
+    """Keep Python's warnings that nobody can act on off the console, unless it is verbose."""
+    if not is_verbose():
+        for message in _WARNINGS_OF_NO_USE:
+            warnings.filterwarnings('ignore', message=message)
 
 
 def is_terminal() -> bool:

@@ -1,8 +1,13 @@
+import errno
 import os
+import sys
 from contextlib import contextmanager
 from typing import Iterator, Optional
 
 from cdc_mm.console import wipe
+
+# The disk is full or broken, or has become read-only.
+_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.EFBIG)
 
 
 class RunError(RuntimeError):
@@ -14,8 +19,9 @@ def clear_errors() -> Iterator[None]:
     """End the program with one line for what a user can mend.
 
     Wraps the time before work starts: reading the config, building, opening data and checkpoints.
-    ``CDC_MM_TRACEBACK=1`` shows the traceback.
+    ``CDC_MM_TRACEBACK=1`` shows the traceback. From here on, Ctrl-C ends with one line, too.
     """
+    sys.excepthook = _excepthook
     try:
         yield
     except (AssertionError, KeyError, OSError, RuntimeError, TypeError, ValueError) as error:
@@ -27,7 +33,21 @@ def clear_errors() -> Iterator[None]:
                 f'{error.filename} does not exist. Put the data there or point data_root of the '
                 'dataset (or the path you gave) to where it is.'
             )
+        if 'EADDRINUSE' in message:
+            message = (
+                'the port of the job is taken, perhaps by another job. Set PORT (tools/dist_*.sh) '
+                'or MASTER_PORT to one that is free.'
+            )
         raise _one_line(message or type(error).__name__) from error
+
+
+def _excepthook(kind, error, traceback) -> None:
+    if not issubclass(kind, KeyboardInterrupt) or os.environ.get('CDC_MM_TRACEBACK'):
+        sys.__excepthook__(kind, error, traceback)
+        return
+    wipe()
+    if os.environ.get('RANK', '0') == '0':
+        print('stopped by Ctrl-C; what was saved is complete (train: --resume)', file=sys.stderr)
 
 
 @contextmanager
@@ -40,6 +60,14 @@ def clear_run_errors() -> Iterator[None]:
     """
     try:
         yield
+    except OSError as error:
+        if error.errno not in _DISK or os.environ.get('CDC_MM_TRACEBACK'):
+            raise
+        where = f'{error.filename}: ' if error.filename else ''
+        raise _one_line(
+            f'could not write: {where}{error.strerror}. What was saved before is complete: make '
+            'room or the folder writable, then go on with --resume.'
+        ) from error
     except RuntimeError as error:
         message = _reason(str(error), isinstance(error, RunError))
         if message is None or os.environ.get('CDC_MM_TRACEBACK'):

@@ -55,7 +55,10 @@ def generate_data(cfg, monkeypatch):
     """Write the data set; returns the options that point the config to it."""
     kind = images_of(cfg.train_dataloader).type
     if kind == 'Digits':  # scikit-learn ships it
-        return {f'{field}.dataset.indices': 8 for field in LOADERS if cfg[field] is not None}
+        # At least one for each cluster where k-means is asked for them.
+        hooks = [hook.type for hook in cfg.get('custom_hooks', [])]
+        count = 12 if 'ReclusterHook' in hooks else 8
+        return {f'{field}.dataset.indices': count for field in LOADERS if cfg[field] is not None}
     make = dict(
         CIFAR10Files=lambda root: generated.cifar10(root, monkeypatch),
         CIFAR100Coarse=lambda root: generated.cifar100(root, monkeypatch),

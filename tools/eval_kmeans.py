@@ -37,7 +37,7 @@ def main() -> None:
 
     # After parsing, so that --help and mistyped flags answer at once.
     from cdc_mm import apis
-    from cdc_mm.atomic import dump_atomically
+    from cdc_mm.atomic import check_output, dump_atomically
     from cdc_mm.evaluation.functional import (
         kmeans_clusters,
         label_metrics,
@@ -47,6 +47,10 @@ def main() -> None:
     from cdc_mm.tables import write_csv
 
     with apis.clear_errors():
+        if args.out:
+            check_output(args.out, as_object=True)
+        if args.clusters:
+            check_output(args.clusters, '--clusters')
         extract = build_extractor(args)
         labelled = None
         if any(label is not None for label in extract.labels['test']):

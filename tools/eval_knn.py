@@ -28,10 +28,12 @@ def main() -> None:
     from mmengine.device import get_device
 
     from cdc_mm import apis
-    from cdc_mm.atomic import dump_atomically
+    from cdc_mm.atomic import check_output, dump_atomically
     from cdc_mm.evaluation.functional import knn_accuracy
 
     with apis.clear_errors():
+        if args.out:
+            check_output(args.out, as_object=True)
         extract = build_extractor(args)
         for split, name, at_least in (('train', 'training', args.k), ('test', 'test', 1)):
             apis.labelled_rows(extract.labels[split], name, at_least)

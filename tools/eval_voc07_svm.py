@@ -45,11 +45,13 @@ def main() -> None:
 
     # After parsing, so that --help and mistyped flags answer at once.
     from cdc_mm import apis
-    from cdc_mm.atomic import dump_atomically
+    from cdc_mm.atomic import check_output, dump_atomically
     from cdc_mm.evaluation.functional import low_shot_rows, svm_scores
     from cdc_mm.tables import markdown_table, mean_std
 
     with apis.clear_errors():
+        if args.out:
+            check_output(args.out, as_object=True)
         extract = build_extractor(args, 'backbone')
         num_classes = len(extract.classes)
         for split, name in (('train', 'training'), ('test', 'test')):

@@ -4,7 +4,6 @@
 import argparse
 import os
 import os.path as osp
-import tempfile
 from copy import deepcopy
 
 from mmengine.config import Config, ConfigDict
@@ -99,17 +98,6 @@ def use_folder(cfg: Config, folder: str) -> None:
     cfg.test_dataloader.dataset = dict(type='ImageFolder', data_root=folder, pipeline=pipeline)
 
 
-def check_output(path: str) -> None:
-    """Make the folder of a file that will be written, or say that it cannot be."""
-    folder = osp.dirname(osp.abspath(path))
-    try:
-        os.makedirs(folder, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            pass
-    except OSError as error:
-        raise ValueError(f'--out {path} cannot be written to: {error.strerror}') from error
-
-
 def use_tta(cfg: Config) -> None:
     """Average the predictions over the config's test-time views, by default both flips."""
     cfg.setdefault('tta_model', dict(type='AverageClsScoreTTA'))
@@ -132,7 +120,7 @@ def main() -> None:
     from mmengine.evaluator import DumpResults
 
     from cdc_mm import apis
-    from cdc_mm.atomic import dump_atomically
+    from cdc_mm.atomic import check_output, dump_atomically
     from cdc_mm.evaluation import DumpClusters
 
     with apis.clear_errors():
@@ -141,7 +129,7 @@ def main() -> None:
         cfg = merge_args(apis.read_config(args.config, args.cfg_options), args)
         apis.set_dataloader_defaults(cfg, pin_memory=not args.no_pin_memory)
         if args.out:
-            check_output(args.out)
+            check_output(args.out, as_object=args.out_item == 'metrics')
         runner = apis.build_runner(cfg)
         apis.prepare_test(runner)
     if args.out and args.out_item != 'metrics':

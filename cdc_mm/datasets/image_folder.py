@@ -2,12 +2,11 @@ import os
 import re
 from typing import List, Optional, Sequence, Tuple, Union
 
-from mmengine.fileio import list_from_file
 from mmengine.logging import MMLogger
 from mmpretrain.datasets import CustomDataset
 from mmpretrain.registry import DATASETS
 
-from .listing import list_files
+from .listing import list_files, read_lines
 
 SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.webp', '.tif', '.tiff', '.ppm', '.pgm')
 
@@ -55,7 +54,7 @@ class ImageFolder(CustomDataset):
         """Path, and label if there is one, of every image."""
         if not self.ann_file:
             return super().load_data_list()
-        lines = [line.strip() for line in list_from_file(self.ann_file)]
+        lines = [line.strip() for line in read_lines(str(self.ann_file))]
         labelled = [re.fullmatch(r'(.+) (\d+)', line) for line in lines]
         if self.with_label is None:
             self.with_label = any(labelled)
@@ -79,6 +78,7 @@ class ImageFolder(CustomDataset):
         paths = list(filter(self.is_valid_file, list_files(root))) if exists else []
         if not paths:
             reason = 'holds no images' if exists else 'does not exist or is no folder'
+            reason += self._unsplit()
             raise FileNotFoundError(
                 f'{root} {reason}. Expected: {root}/**/<image> or, with labels for evaluation, '
                 f'{root}/<class>/**/<image>, images being {" ".join(sorted(self.extensions))}. Put '
@@ -102,6 +102,19 @@ class ImageFolder(CustomDataset):
         self._metainfo['classes'] = tuple(classes)
         label_of = {name: label for label, name in enumerate(classes)}
         return [(path, label_of[top]) for path, top in zip(paths, tops)]
+
+    def _unsplit(self) -> str:
+        """What to do where the images lie in ``data_root`` and not in the folder below it."""
+        root = self.data_root.rstrip('/')
+        if not root or not os.path.isdir(root) or root == self.img_prefix.rstrip('/'):
+            return ''
+        count = sum(map(self.is_valid_file, list_files(root)))
+        if not count:
+            return ''
+        return (
+            f', but {root} itself holds {count} images: to take all of them, leave out the folders '
+            'below it, --cfg-options train_prefix= test_prefix= in a config that has these names'
+        )
 
     def is_valid_file(self, filename: str) -> bool:
         """Whether a path, relative to the folder, is an image and nothing of it is hidden."""

@@ -5,6 +5,8 @@ from mmpretrain.datasets import CustomDataset
 from mmpretrain.datasets.custom import get_samples
 from mmpretrain.registry import DATASETS
 
+from .listing import read_lines
+
 
 @DATASETS.register_module()
 class ImageNetSubset(CustomDataset):
@@ -73,7 +75,7 @@ def read_class_list(subset: Union[int, str]) -> Tuple[List[str], List[str]]:
             f'there is no class list {subset}. subset is 50, 100, 200 or a file with a class '
             'folder (synset) on each line.'
         )
-    lines = [line.split(maxsplit=1) for line in path.read_text().splitlines() if line.strip()]
+    lines = [line.split(maxsplit=1) for line in read_lines(str(path)) if line.strip()]
     folders, names = [line[0] for line in lines], [line[-1].strip() for line in lines]
     if not folders or len(set(folders)) < len(folders):
         raise ValueError(

@@ -1,7 +1,29 @@
+import io
 import os
 from typing import List
 
+from mmengine.fileio import get
 from mmengine.logging import MMLogger
+
+
+def read_lines(filename: str) -> List[str]:
+    """The lines of a text file in UTF-8, whether or not a byte order mark is in front.
+
+    Args:
+        filename (str): Any path that mmengine reads.
+
+    Raises:
+        ValueError: If it is in another encoding.
+    """
+    try:
+        # Not splitlines, to which more than line ends are ends.
+        text = io.StringIO(get(filename).decode('utf-8-sig'))
+        return [line.rstrip('\r\n') for line in text]
+    except UnicodeDecodeError as error:
+        line = error.object.count(b'\n', 0, error.start) + 1
+        raise ValueError(
+            f'{filename} is not UTF-8: see line {line}. Save it in that encoding.'
+        ) from error
 
 
 def list_files(root: str) -> List[str]:

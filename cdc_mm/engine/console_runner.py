@@ -1,5 +1,4 @@
 import logging
-import warnings
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Optional
@@ -17,15 +16,6 @@ _HOSTS = tuple(
 )
 # Warnings about their own code, which no user can mend, by how they start.
 _OF_NO_USE = ('"FileClient" will be deprecated', '"HardDiskBackend" is the alias')
-_PYTHON_WARNINGS_OF_NO_USE = (
-    # The recipes ask for as many workers as a machine with GPUs has cores.
-    'This DataLoader will create',
-    # On each rank.
-    'Setting (OMP|MKL)_NUM_THREADS environment variable',
-    # mmengine's own arguments, and its schedulers' count of the step before the first one.
-    '`broadcast_buffers` is deprecated',
-    'Detected call of `lr_scheduler.step',
-)
 
 
 class ConsoleRunner(Runner):
@@ -37,14 +27,17 @@ class ConsoleRunner(Runner):
 
     def setup_env(self, env_cfg: dict) -> None:
         """Silence warnings that nobody can act on."""
-        if not console.is_verbose():
-            for message in _PYTHON_WARNINGS_OF_NO_USE:
-                warnings.filterwarnings('ignore', message=message)
+        console.silence()
         super().setup_env(env_cfg)
 
     def build_logger(self, *args, **kwargs) -> MMLogger:
         """Give mmengine's logger another handler for the console."""
         logger = super().build_logger(*args, **kwargs)
+        for handler in logger.handlers:
+            if isinstance(handler, logging.FileHandler):
+                # Else each line that finds the disk full prints a traceback. The run itself ends
+                # where it writes next.
+                handler.handleError = lambda record: None
         if not console.is_verbose():
             logger.handlers[:] = [
                 ConsoleHandler(handler.level) if type(handler) is logging.StreamHandler else handler

@@ -21,7 +21,10 @@ from cdc_mm.wrappers import unwrap_model
 from .config import read_config
 from .paths import naming_paths
 
-_SMALL_IMAGES = 'configs/cdc_r18_cifar10_folder.py'
+_SMALL_IMAGES = (
+    'configs/cdc_r18_cifar10_folder.py (with --cfg-options train_prefix= test_prefix= '
+    'queue_size=None for a folder that is not split)'
+)
 
 
 def batch_option(cfg: Config) -> str:

@@ -1,3 +1,5 @@
+import difflib
+import inspect
 import os
 import warnings
 from copy import deepcopy
@@ -7,6 +9,7 @@ from typing import Optional
 import torch
 from mmengine.config import Config
 from mmengine.dist import get_world_size
+from mmengine.hooks import CheckpointHook
 from mmengine.model import revert_sync_batchnorm
 from mmengine.optim import OptimWrapper
 from mmengine.registry import RUNNERS
@@ -16,6 +19,7 @@ from torch import nn
 from torch.optim import Optimizer
 from torch.utils.data import DataLoader
 
+from cdc_mm.atomic import check_output
 from cdc_mm.checkpoints import check_backbone, check_checkpoint, find_resumable, read_meta
 from cdc_mm.models import BaseClusterer, BaseEncoder
 from cdc_mm.models.clusterers import check_views
@@ -27,6 +31,7 @@ from .console_runner import ConsoleRunner
 from .hooks import PretrainedBackboneHook, SelfLabelHook
 from .paths import naming_paths, no_such_type
 from .recipe import batch_option, check_first_batch, check_image_size, check_processes
+from .resuming import check_resumed
 from .work_dir import check_work_dir
 
 
@@ -44,7 +49,9 @@ def init_cpu_distribution(cfg: Config) -> None:
             'with --launcher pytorch'
         )
     if not torch.distributed.is_initialized():
-        torch.distributed.init_process_group('gloo', timeout=timedelta(minutes=10))
+        dist_cfg = (cfg.get('env_cfg') or {}).get('dist_cfg') or {}
+        timeout = timedelta(seconds=dist_cfg.get('timeout', 2100))
+        torch.distributed.init_process_group('gloo', timeout=timeout)
     # What mmengine does by itself on GPUs, but for the device ids, which CPUs must not have.
     wrapper = dict(type='MMDistributedDataParallel', broadcast_buffers=False, device_ids=None)
     cfg.model_wrapper_cfg = {**wrapper, **cfg.get('model_wrapper_cfg', {})}
@@ -142,14 +149,46 @@ def prepare_training(runner: Runner) -> None:
         )
     for warning in told:
         runner.logger.warning(warning)
+    checkpoint = runner._load_from
+    if runner._resume and checkpoint is not None and '://' not in checkpoint:
+        for change in check_resumed(runner, checkpoint):
+            runner.logger.warning(f'Resumed with other settings: {change}.')
     _build_optimizer(runner)
+    _check_what_comes_later(runner)
     for hook in runner.hooks:
         if isinstance(hook, PretrainedBackboneHook) and not runner._resume:
             hook.check(runner)
             return
-    checkpoint = runner._load_from
     if checkpoint is not None:
         check_checkpoint(runner.model, checkpoint, 'resume' if runner._resume else 'init')
+
+
+def _check_what_comes_later(runner: Runner) -> None:
+    """Refuse what would otherwise end a training at its first save, step or validation."""
+    for hook in runner.hooks:
+        if isinstance(hook, CheckpointHook):
+            _check_checkpoint_hook(hook)
+    metrics = getattr(runner.val_loop, 'evaluator', None)
+    for metric in getattr(metrics, 'metrics', ()):
+        if getattr(metric, 'out_file_path', None):
+            check_output(metric.out_file_path, 'val_evaluator.out_file_path')
+
+
+def _check_checkpoint_hook(hook: CheckpointHook) -> None:
+    # It takes any arguments, and hands on to what saves those that it does not know.
+    known = sorted(inspect.signature(CheckpointHook).parameters.keys() - {'kwargs'})
+    for name in hook.args:
+        near = difflib.get_close_matches(name, known)
+        raise ValueError(
+            f'default_hooks.checkpoint.{name} is read by nothing. '
+            f'{"Near it" if near else "There are"}: {", ".join(near or known)}.'
+        )
+    for name in ('interval', 'max_keep_ckpts', 'save_begin'):
+        value = getattr(hook, name)
+        if not isinstance(value, int):
+            raise ValueError(
+                f'default_hooks.checkpoint.{name} must be a whole number, got {value!r}'
+            )
 
 
 def _open_data(runner: Runner, split: str) -> Optional[DataLoader]:
@@ -216,6 +255,7 @@ def _check_model(runner: Runner) -> None:
             source = model.data_preprocessor
         if hasattr(source, 'view_names'):
             check_views(model, source.view_names)
+        model.prepare(len(runner.train_dataloader.dataset))
     for module in model.modules():
         if isinstance(module, BaseEncoder) and module.weights is not None and not runner._resume:
             state = module.read_weights(module.weights)

@@ -6,6 +6,7 @@ from mmengine.dist import get_rank, get_world_size, is_main_process
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from cdc_mm import console
 from cdc_mm.console import say, track
 from cdc_mm.datasets.seeding import seeded
 from cdc_mm.datasets.transforms import is_blank
@@ -47,6 +48,7 @@ def fill_store(
     with store.adding() as writer:
         # Anew: another process may have made them meanwhile.
         missing = store.missing(images.ids)
+        console.silence()
         share = np.array_split(missing, get_world_size())[get_rank()]
         batches = DataLoader(
             _Share(dataset, share, images.ids, view),

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from cdc_mm.datasets.transforms import is_blank
 from cdc_mm.models import BaseClusterer
-from cdc_mm.models.encoders import pool_features
+from cdc_mm.models.encoders import pooled_features
 
 
 def iterate_outputs(
@@ -88,10 +88,9 @@ def model_rows(model: nn.Module, images: Tensor, output: str) -> Tensor:
         if output == 'backbone':
             return rows
         return model.scores(rows) if output == 'scores' else model.embed(rows)[output]
-    features = model.backbone(images)
     if output == 'backbone':
-        return pool_features(features, getattr(model.backbone, 'num_extra_tokens', 0))
-    return F.normalize(model.neck(features)[0], dim=1)
+        return pooled_features(model.backbone, images)
+    return F.normalize(model.neck(model.backbone(images))[0], dim=1)
 
 
 @contextmanager

@@ -53,7 +53,7 @@ def load_backbone(backbone: nn.Module, checkpoint: str) -> None:
         FileNotFoundError: If there is no such file.
         ValueError: If it does not fill the backbone.
     """
-    weights = fit_backbone(read_backbone(checkpoint), backbone)
+    weights = fit_backbone(read_backbone(checkpoint, backbone=backbone), backbone)
     check_backbone(backbone, weights, checkpoint)
     # Not strict: old files lack the counters of batch norm.
     backbone.load_state_dict(weights, strict=False)

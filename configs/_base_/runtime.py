@@ -18,12 +18,15 @@ default_hooks = dict(
     # A resumed training equals one that was never interrupted.
     exact_resume=dict(type='ExactResumeHook'),
     faulty_images=dict(type='FaultyImagesHook'),
+    # Of several processes, names the one that hangs.
+    rank_watch=dict(type='RankWatchHook', timeout=120, timeout_elsewhere=1800),
 )
 
 env_cfg = dict(
     cudnn_benchmark=True,
     mp_cfg=dict(mp_start_method='fork', opencv_num_threads=0),
-    dist_cfg=dict(backend='nccl'),
+    # Later than rank_watch, which says more.
+    dist_cfg=dict(backend='nccl', timeout=2100),
 )
 
 vis_backends = [dict(type='LocalVisBackend')]

@@ -74,6 +74,13 @@ def test_says_what_is_missing(tmp_path):
         build(tmp_path)
 
 
+def test_says_that_the_folder_is_not_split(tmp_path):
+    make(tmp_path, 'a.png', 'b.png')
+    message = r'itself holds 2 images: .* train_prefix= test_prefix='
+    with pytest.raises(FileNotFoundError, match=message):
+        build(tmp_path, data_prefix='train')
+
+
 def test_a_list_with_or_without_labels(tmp_path):
     listed = tmp_path / 'list.txt'
     listed.write_text('b 1.png 2\na.jpg 0\n')

@@ -135,6 +135,7 @@ def test_images_far_smaller_than_the_network_wants_are_told(size, tmp_path):
     assert f'are {size} pixels' in text and f'enlarged to {size * 4}' in text
     assert f'image_size={size}' in text
     assert ('configs/cdc_r18_cifar10_folder.py' in text) == (size == 32)
+    assert ('train_prefix= test_prefix=' in text) == (size == 32)
     assert (ROOT / 'configs/cdc_r18_cifar10_folder.py').is_file()
     (text,) = check_image_size(Config(), data)  # a config without that name
     assert 'image_size=' not in text

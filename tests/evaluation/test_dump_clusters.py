@@ -72,3 +72,10 @@ def test_an_image_that_could_not_be_read_has_no_cluster(tmp_path):
     blank, whole = read(tmp_path / 'x.csv')
     assert blank == dict(image='0.jpg', cluster='', confidence='')
     assert whole['cluster'] == str(int(SCORES[0].argmax()))
+
+
+def test_it_does_not_warn_of_itself(tmp_path, monkeypatch):
+    said = []
+    monkeypatch.setattr('mmengine.evaluator.metric.print_log', lambda text, **_: said.append(text))
+    METRICS.build(dict(type='DumpClusters', out_file_path=str(tmp_path / 'x.csv')))
+    assert not said

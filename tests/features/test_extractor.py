@@ -58,6 +58,13 @@ def extractor(cfg, checkpoint, tmp_path, **kwargs):
     return apis.FeatureExtractor(cfg, checkpoint, cache_dir=tmp_path / 'cache', **kwargs)
 
 
+def test_nothing_is_said_of_many_data_workers(cfg, checkpoint, tmp_path, monkeypatch, recwarn):
+    monkeypatch.setattr('os.sched_getaffinity', lambda _: {0})
+    cfg.test_dataloader.num_workers = 2
+    assert len(extractor(cfg, checkpoint, tmp_path)('test').rows) == 8
+    assert not [w for w in recwarn if 'will create' in str(w.message)]
+
+
 @pytest.mark.parametrize('output', ['backbone', 'zc'])
 def test_pooledare_the_networks_in_the_order_of_the_data(cfg, checkpoint, tmp_path, output):
     extract = extractor(cfg, checkpoint, tmp_path, output=output)

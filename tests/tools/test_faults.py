@@ -1,6 +1,8 @@
 """Faults that end a run, through the tools: one line says which and what to do."""
 
+import logging
 import os
+import re
 import signal
 import time
 
@@ -94,11 +96,10 @@ def test_a_work_dir_that_cannot_be_written_to_is_refused_first(call, tmp_path):
 
 
 def test_a_disk_that_fills_up_ends_the_run_and_keeps_what_was_saved(call, tmp_path, monkeypatch):
-    fsync, calls = os.fsync, []
+    fsync = os.fsync
 
     def fill_up(file):
-        calls.append(file)
-        if len(calls) > 2:  # a checkpoint and the note of it
+        if (tmp_path / 'last_checkpoint').exists():  # the first checkpoint and the note of it
             raise OSError(28, 'No space left on device')
         fsync(file)
 
@@ -108,6 +109,33 @@ def test_a_disk_that_fills_up_ends_the_run_and_keeps_what_was_saved(call, tmp_pa
              options=(*SMALL, 'train_cfg.max_epochs=3'))  # fmt: skip
     assert torch.load(tmp_path / 'epoch_1.pth', weights_only=True)['meta']['epoch'] == 1
     assert not list(tmp_path.glob('epoch_2*'))
+
+
+def test_a_disk_that_fills_up_between_checkpoints_is_one_line(call, tmp_path, monkeypatch, capfd):
+    """The figures of the visual backend, and the log, are written in every epoch."""
+    from mmengine.visualization import LocalVisBackend
+
+    dump, log = LocalVisBackend._dump, logging.FileHandler.emit
+
+    def full(backend, value, path, file_format):
+        if (tmp_path / 'last_checkpoint').exists():
+            raise OSError(28, 'No space left on device')
+        dump(backend, value, path, file_format)
+
+    def full_log(handler, record):
+        if (tmp_path / 'last_checkpoint').exists():
+            handler.stream = open('/dev/full', 'w', buffering=1)  # noqa: SIM115
+        log(handler, record)
+
+    monkeypatch.setattr(LocalVisBackend, '_dump', full)
+    monkeypatch.setattr(logging.FileHandler, 'emit', full_log)
+    with pytest.raises(SystemExit) as stopped:
+        call('train', CONFIG, '--work-dir', tmp_path, '--no-validate', options=(
+            *SMALL, 'train_cfg.max_epochs=3', 'default_hooks.logger.interval=5'))  # fmt: skip
+    text = str(stopped.value).splitlines()[0]
+    assert text.startswith('error: could not write: No space left on device') and '--resume' in text
+    assert 'Traceback' not in ''.join(capfd.readouterr())
+    assert torch.load(tmp_path / 'epoch_1.pth', weights_only=True)['meta']['epoch'] == 1
 
 
 @TRANSFORMS.register_module()
@@ -137,6 +165,39 @@ def test_a_data_worker_that_is_killed_ends_the_run_with_its_reason(folder, call,
             options=[*options, 'train_dataloader.dataset.pipeline.1.type=KillDataWorker'],
         )
     assert time.monotonic() - start < 60
+
+
+HANGER = """
+import time
+from mmengine.dist import get_rank
+from mmengine.hooks import Hook
+from mmpretrain.registry import HOOKS
+
+@HOOKS.register_module()
+class HangRank(Hook):
+    def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
+        if runner.iter == 3 and get_rank() == 1:
+            time.sleep(1000)
+"""
+
+
+def test_a_rank_that_hangs_is_named(tmp_path):
+    (tmp_path / 'hanger.py').write_text(HANGER)
+    config = tmp_path / 'config.py'
+    config.write_text(
+        f"_base_ = '{ROOT / CONFIG}'\n"
+        "custom_imports = dict(imports=['cdc_mm', 'hanger'], allow_failed_imports=False)\n"
+        "custom_hooks = [dict(type='HangRank')]\n"
+        'default_hooks = dict(rank_watch=dict(timeout=6))\n'
+    )
+    env = dict(PORT=str(free_port()), PYTHONPATH=str(tmp_path))
+    start = time.monotonic()
+    done = run_tool('tools/dist_train.sh', config, 2, '--work-dir', tmp_path / 'work',
+                    '--cfg-options', *SMALL, check=False, env=env)  # fmt: skip
+    assert time.monotonic() - start < 120 and done.returncode != 0
+    (line,) = [line for line in done.stderr.splitlines() if line.startswith('error: ')]
+    assert re.match(r'error: rank 1 on \S+ hangs at .*hanger\.py', line), line
+    assert 'no rank has moved for 6 s (default_hooks.rank_watch.timeout)' in line
 
 
 KILLER = """

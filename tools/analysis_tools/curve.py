@@ -4,8 +4,6 @@
 import argparse
 import os.path as osp
 
-import mmengine
-
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
@@ -19,9 +17,11 @@ def main() -> None:
     args = parse_args()
 
     from cdc_mm import apis
+    from cdc_mm.atomic import check_output
     from cdc_mm.visualization import draw_curves
 
     with apis.clear_errors():
+        check_output(args.out)
         runs = {path: apis.read_validation(path, args.metrics) for path in args.work_dirs}
     if len(runs) == 1:
         (path, curves), *_ = runs.items()
@@ -33,7 +33,6 @@ def main() -> None:
             metric.upper(): {osp.relpath(path, top): runs[path][metric] for path in runs}
             for metric in args.metrics
         }
-    mmengine.mkdir_or_exist(osp.dirname(osp.abspath(args.out)))
     draw_curves(panels, 'epoch', 'percent').savefig(args.out)
     print(args.out)
 

@@ -28,7 +28,7 @@ def main() -> None:
     args = parse_args()
 
     from cdc_mm import apis
-    from cdc_mm.atomic import dump_atomically
+    from cdc_mm.atomic import check_output, dump_atomically
     from cdc_mm.evaluation.functional import (
         alignment,
         category_similarity,
@@ -39,6 +39,8 @@ def main() -> None:
     from cdc_mm.tables import markdown_table, plus_minus
 
     with apis.clear_errors():
+        if args.out:
+            check_output(args.out, as_object=True)
         extract = build_extractor(args)
         z = extract('test')
         groups = extract.groups('test')

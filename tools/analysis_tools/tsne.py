@@ -5,11 +5,9 @@ Without labels, by predicted cluster.
 """
 
 import argparse
-import os.path as osp
 import sys
 from pathlib import Path
 
-import mmengine
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -43,9 +41,11 @@ def main() -> None:
     from sklearn.manifold import TSNE
 
     from cdc_mm import apis
+    from cdc_mm.atomic import check_output
     from cdc_mm.visualization import draw_scatter
 
     with apis.clear_errors():
+        check_output(f'{args.out}.png')
         # With a part of the heads first, the whole checkpoint is read.
         extract = build_extractor(args, min(args.parts, key='backbone'.__eq__))
         points = {}
@@ -60,7 +60,6 @@ def main() -> None:
     if groups.predicted:
         print('The images have no labels: the colours are those of predicted clusters.')
 
-    mmengine.mkdir_or_exist(osp.dirname(osp.abspath(args.out)))
     np.savez_compressed(f'{args.out}.npz', labels=labels, **points)
     draw_scatter(points, labels, groups.names).savefig(f'{args.out}.png')
     print(f'{args.out}.png\n{args.out}.npz')

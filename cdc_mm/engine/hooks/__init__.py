@@ -9,6 +9,7 @@ from .picture_hook import PictureHook
 from .prepare_clusterer_hook import PrepareClustererHook
 from .pretrained_backbone_hook import PretrainedBackboneHook, check_pretrained_backbone
 from .progress_hook import ProgressHook
+from .rank_watch_hook import RankWatchHook
 from .recluster_hook import ReclusterHook
 from .safe_checkpoint_hook import SafeCheckpointHook
 from .self_label_hook import SelfLabelHook
@@ -25,6 +26,7 @@ __all__ = [
     'PrepareClustererHook',
     'PretrainedBackboneHook',
     'ProgressHook',
+    'RankWatchHook',
     'ReclusterHook',
     'SafeCheckpointHook',
     'SelfLabelHook',

@@ -8,6 +8,8 @@ from mmpretrain.registry import HOOKS
 
 from cdc_mm.datasets.seeding import seed_all, seeded
 
+from ..resuming import continue_schedule
+
 
 @HOOKS.register_module()
 class ExactResumeHook(Hook):
@@ -20,7 +22,8 @@ class ExactResumeHook(Hook):
     gives the same augmentations every epoch).
 
     A checkpoint from within an epoch goes on with the batch after it, where mmengine would begin
-    the epoch anew. Seed, batch size and number of ranks must stay the same.
+    the epoch anew. Seed, batch size and number of ranks must stay the same. The schedule may
+    change, see :func:`cdc_mm.engine.resuming.continue_schedule`.
     """
 
     priority = 'VERY_HIGH'
@@ -29,12 +32,19 @@ class ExactResumeHook(Hook):
         self._epoch_length = None
 
     def before_save_checkpoint(self, runner, checkpoint: dict) -> None:
-        """Note the number of batches in an epoch."""
-        checkpoint['meta']['epoch_length'] = len(runner.train_dataloader)
+        """Note the number of images and of batches in an epoch."""
+        loader = runner.train_dataloader
+        checkpoint['meta'].update(epoch_length=len(loader), images=len(loader.dataset))
 
     def after_load_checkpoint(self, runner, checkpoint: dict) -> None:
-        """Read how many batches an epoch had."""
-        self._epoch_length = checkpoint.get('meta', {}).get('epoch_length')
+        """Read how many batches an epoch had, and go on with the schedule of the config."""
+        meta = checkpoint.get('meta', {})
+        before = self._epoch_length = meta.get('epoch_length')
+        if not runner._resume or 'iter' not in meta:
+            return
+        if before is not None and meta['iter'] == meta['epoch'] * before:
+            self._epoch_length = None
+        continue_schedule(runner, checkpoint)
 
     def before_train(self, runner) -> None:
         """Let random numbers in the data pipeline follow from the batch."""

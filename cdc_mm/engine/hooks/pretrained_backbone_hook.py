@@ -15,8 +15,8 @@ class PretrainedBackboneHook(Hook):
 
     For training on top of a pretrained backbone. mmengine alone would match weights by their full
     names, load nothing from a foreign file and go on with random ones. Here the layouts of
-    :func:`cdc_mm.apis.read_backbone` are understood, heads are left out, and a file that fills less
-    than the whole backbone is refused. Resuming and testing are not touched.
+    :func:`cdc_mm.checkpoints.read_backbone` are understood, heads are left out, and a file that
+    fills less than the whole backbone is refused. Resuming and testing are not touched.
     """
 
     def check(self, runner) -> None:
@@ -37,7 +37,7 @@ class PretrainedBackboneHook(Hook):
         filename = runner._load_from
         state = checkpoint.get('state_dict', checkpoint)
         backbone = unwrap_model(runner.model).backbone
-        weights = fit_backbone(pick_backbone(state, filename), backbone)
+        weights = fit_backbone(pick_backbone(state, filename, backbone=backbone), backbone)
         check_backbone(backbone, weights, filename)
         checkpoint.clear()
         # A clusterer puts them where its encoder is.
@@ -63,4 +63,5 @@ def check_pretrained_backbone(model: nn.Module, filename: Optional[str]) -> None
         )
     if '://' not in filename:
         backbone = unwrap_model(model).backbone
-        check_backbone(backbone, fit_backbone(read_backbone(filename), backbone), filename)
+        weights = read_backbone(filename, backbone=backbone)
+        check_backbone(backbone, fit_backbone(weights, backbone), filename)

@@ -1,3 +1,4 @@
+import tempfile
 from collections import deque
 
 import numpy as np
@@ -29,6 +30,22 @@ class SafeCheckpointHook(CheckpointHook):
             self.backend_args = dict(backend='atomic')
         super().before_train(runner)
         self._run = read_run(runner.work_dir).get('id')
+        self._rehearse(runner)
+
+    def _rehearse(self, runner) -> None:
+        """Save once before the first iteration, not to fail after the epochs before the first."""
+        if not is_main_process():
+            return
+        try:
+            with tempfile.TemporaryDirectory(dir=runner.work_dir, prefix='.rehearsal') as folder:
+                name = self.filename_tmpl.format(0)
+                self._write(runner, folder, name, {}, dict(backend='atomic'))
+        except RunError:
+            raise
+        except Exception as error:  # of whatever saves
+            raise RunError(
+                f'no checkpoint of this training could be saved: {type(error).__name__}: {error}'
+            ) from error
 
     def before_save_checkpoint(self, runner, checkpoint: dict) -> None:
         """Turn the checkpoint, in place, into plain containers, numbers and tensors."""
@@ -59,17 +76,7 @@ class SafeCheckpointHook(CheckpointHook):
         name = self.filename_tmpl.format(step)
         self.last_ckpt = self.file_backend.join_path(self.out_dir, name)
         runner.message_hub.update_info('last_ckpt', self.last_ckpt)
-        runner.save_checkpoint(
-            self.out_dir,
-            name,
-            self.file_client_args,
-            save_optimizer=self.save_optimizer,
-            save_param_scheduler=self.save_param_scheduler,
-            meta=meta,
-            by_epoch=self.by_epoch,
-            backend_args=self.backend_args,
-            **self.args,
-        )
+        self._write(runner, self.out_dir, name, meta, self.backend_args)
         if not is_main_process():
             return
         note_newest(runner.work_dir, self.last_ckpt)
@@ -78,12 +85,26 @@ class SafeCheckpointHook(CheckpointHook):
             if self.file_backend.isfile(path):
                 self.file_backend.remove(path)
 
+    def _write(self, runner, folder: str, name: str, meta: dict, backend_args: dict) -> None:
+        runner.save_checkpoint(
+            folder,
+            name,
+            self.file_client_args,
+            save_optimizer=self.save_optimizer,
+            save_param_scheduler=self.save_param_scheduler,
+            meta=meta,
+            by_epoch=self.by_epoch,
+            backend_args=backend_args,
+            **self.args,
+        )
+
 
 def _to_plain(value):
     if isinstance(value, np.generic):
         return value.item()
     if isinstance(value, dict):
-        return type(value)((_to_plain(k), _to_plain(v)) for k, v in value.items())
+        # Not from pairs: a Counter, as of MultiStepLR, would count these.
+        return type(value)({_to_plain(k): _to_plain(v) for k, v in value.items()})
     if isinstance(value, (list, tuple)) and not hasattr(value, '_fields'):
         return type(value)(_to_plain(item) for item in value)
     return value

@@ -25,6 +25,8 @@ class DumpClusters(BaseMetric):
         ValueError: If ``out_file_path`` is no ``.csv`` file.
     """
 
+    default_prefix = 'clusters'  # no metric has it, but mmengine warns of none
+
     def __init__(
         self,
         out_file_path: str,

@@ -110,7 +110,10 @@ class BaseClusterer(BaseModel, metaclass=ABCMeta):
         return {}
 
     def prepare(self, num_images: int) -> None:
-        """Get ready for training on ``num_images`` images, before a checkpoint is loaded."""
+        """Get ready for training on ``num_images`` images, before a checkpoint is loaded.
+
+        Done twice for the same images, the second time changes nothing.
+        """
 
     def take_targets(self, num_images: int) -> ClusterTargets:
         """Make room for clusters of the training images that training takes as targets.
@@ -142,9 +145,11 @@ class BaseClusterer(BaseModel, metaclass=ABCMeta):
     @torch.no_grad()
     def count_clusters(self, clusters: Tensor) -> None:
         """Count predictions of this rank's batch, shape (B,), for :meth:`diagnostics`."""
-        sizes = torch.bincount(clusters, minlength=self.num_clusters).to(self.cluster_sizes)
-        all_reduce(sizes)
-        self.cluster_sizes += sizes
+        counted = self.diagnostics().get('cluster_sizes')
+        if counted is not None:
+            sizes = torch.bincount(clusters, minlength=self.num_clusters).to(counted)
+            all_reduce(sizes)
+            counted += sizes
 
     def encode(self, inputs: Tensor) -> Tensor:
         """Rows (B, D) of images (B, 3, H, W); rows (B, D) stay as they are.

@@ -102,8 +102,9 @@ class MultiHead(BaseClusterer):
         """Those of the best head."""
         best = self.best
         for i, head in enumerate(self.heads):
-            if i != best:
-                head.diagnostics()['cluster_sizes'].zero_()
+            sizes = head.diagnostics().get('cluster_sizes')
+            if i != best and sizes is not None:
+                sizes.zero_()
         return self.heads[best].diagnostics()
 
     def loss(self, batch: Dict[str, Tensor]) -> Dict[str, Tensor]:

@@ -115,8 +115,9 @@ class SelfLabel(BaseClusterer):
     def prepare(self, num_images: int) -> None:
         """Make the record of pseudo-labels, and prepare the clusterer."""
         self.clusterer.prepare(num_images)
-        device = next(self.parameters()).device
-        self.pseudo_labels = PseudoLabels(num_images, self.num_clusters).to(device)
+        if self.pseudo_labels is None or len(self.pseudo_labels.current) != num_images:
+            device = next(self.parameters()).device
+            self.pseudo_labels = PseudoLabels(num_images, self.num_clusters).to(device)
 
     def loss(self, batch: Dict[str, Tensor]) -> Dict[str, Tensor]:
         """The clusterer's losses, unless this fine-tunes, and the term of self-labelling.
@@ -134,6 +135,9 @@ class SelfLabel(BaseClusterer):
             return losses
         with torch.no_grad():
             weak = self.scores(self.encode(batch['weak']))
+        if self.finetune:
+            # Otherwise the clusterer's own loss counts.
+            self.count_clusters(weak.argmax(dim=1))
         result = self.loss_module(self.scores(self.encode(batch['strong'])), weak)
         if self.pseudo_labels is not None:
             self.pseudo_labels.record(batch['sample_idx'], result['labels'])

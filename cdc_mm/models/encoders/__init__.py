@@ -1,6 +1,6 @@
 from .base import BaseEncoder
 from .encoder import Encoder, build_encoder
-from .pooling import pool_features
+from .pooling import pool_features, pooled_features
 from .small_convnet import SmallConvNet
 from .timm_encoder import TimmEncoder
 from .torchvision_encoder import TorchvisionEncoder
@@ -13,4 +13,5 @@ __all__ = [
     'TorchvisionEncoder',
     'build_encoder',
     'pool_features',
+    'pooled_features',
 ]

@@ -99,8 +99,11 @@ class BaseEncoder(BaseModule, metaclass=ABCMeta):
 
 
 def known_width(backbone: nn.Module) -> Optional[int]:
-    """The width of what a backbone puts out, where it says so."""
-    for name in ('feat_dim', 'num_features', 'embed_dims', 'out_channels'):
+    """The width of what a backbone puts out, where it says so.
+
+    ``embed_dims`` does not: it is the width of the first stage (MViT) or of one of two streams.
+    """
+    for name in ('feat_dim', 'num_features'):
         width: Union[int, List[int], None] = getattr(backbone, name, None)
         if isinstance(width, (list, tuple)) and width:
             width = width[-1]

@@ -5,12 +5,12 @@ from mmpretrain.registry import MODELS
 from torch import Tensor, nn
 
 from .base import BaseEncoder, known_width
-from .pooling import pool_features
+from .pooling import pooled_features
 
 
 @MODELS.register_module()
 class Encoder(BaseEncoder):
-    """Any backbone of mmpretrain's registry, pooled to rows of features; see :func:`pool_features`.
+    """Any backbone of mmpretrain's registry, pooled to rows; see :func:`pooled_features`.
 
     Args:
         backbone (dict | nn.Module): The backbone or its config.
@@ -38,20 +38,19 @@ class Encoder(BaseEncoder):
         """D, the width of a row: what the backbone says, or that of a trial run."""
         width = known_width(self.backbone)
         if width is None:
-            size = self.input_size or 224
+            size = self.input_size or getattr(self.backbone, 'img_size', 224)
+            height, width = (size, size) if isinstance(size, int) else size
             parameter = next(self.backbone.parameters())
             training = self.backbone.training
             self.backbone.eval()
             with torch.no_grad():
-                width = self.extract(parameter.new_zeros(1, 3, size, size)).shape[1]
+                width = self.extract(parameter.new_zeros(1, 3, height, width)).shape[1]
             self.backbone.train(training)
         return width
 
     def extract(self, images: Tensor) -> Tensor:
         """Normalised images (B, 3, H, W) to rows (B, D)."""
-        return pool_features(
-            self.backbone(images), getattr(self.backbone, 'num_extra_tokens', 0) or 0
-        )
+        return pooled_features(self.backbone, images)
 
 
 def build_encoder(cfg: Union[dict, nn.Module]) -> BaseEncoder:

@@ -1,7 +1,7 @@
 from typing import Sequence, Union
 
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 
 def pool_features(output: Union[Tensor, Sequence[Tensor]], num_prefix_tokens: int = 0) -> Tensor:
@@ -32,3 +32,20 @@ def pool_features(output: Union[Tensor, Sequence[Tensor]], num_prefix_tokens: in
             '(B, D, h, w) or tokens (B, T, D) are needed'
         )
     return output
+
+
+def pooled_features(backbone: nn.Module, images: Tensor) -> Tensor:
+    """Rows of features of a backbone of mmpretrain's; see :func:`pool_features`.
+
+    Args:
+        backbone (nn.Module): The network.
+        images (Tensor): Normalised, shape (B, C, H, W).
+
+    Returns:
+        Tensor: Shape (B, D).
+    """
+    output = backbone(images)
+    if getattr(backbone, 'reshape_last_feat', None) is False:
+        # EfficientFormer's tokens come as (B, D, T), all others' as (B, T, D).
+        output = output[-1].transpose(1, 2)
+    return pool_features(output, getattr(backbone, 'num_extra_tokens', 0) or 0)

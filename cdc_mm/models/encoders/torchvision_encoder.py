@@ -5,13 +5,15 @@ import torchvision
 from mmpretrain.registry import MODELS
 from torch import Tensor, nn
 
-from cdc_mm.checkpoints import read_state_dict
+from cdc_mm.checkpoints import read_backbone
 
 from .base import BaseEncoder
 from .pooling import pool_features
 
 # Where torchvision's classifiers sit.
 _CLASSIFIERS = ('fc', 'classifier', 'heads', 'head')
+# Those of Inception and GoogLeNet, whose output in training would be theirs.
+_AUXILIARY = ('AuxLogits', 'aux1', 'aux2')
 
 
 @MODELS.register_module()
@@ -44,6 +46,10 @@ class TorchvisionEncoder(BaseEncoder):
         for classifier in _CLASSIFIERS:
             if hasattr(model, classifier):
                 setattr(model, classifier, nn.Identity())
+        for classifier in _AUXILIARY:
+            if hasattr(model, classifier):
+                setattr(model, classifier, None)
+                model.aux_logits = False
         super().__init__(
             model,
             freeze,
@@ -75,7 +81,7 @@ class TorchvisionEncoder(BaseEncoder):
         self._is_init = True
 
     def read_weights(self, filename: str) -> Dict[str, Tensor]:
-        """The weights of a file of torchvision's, without the classifier's."""
-        classifiers = tuple(f'{classifier}.' for classifier in _CLASSIFIERS)
-        state = read_state_dict(filename)
+        """The weights of a file of torchvision's or of this project, without the classifiers'."""
+        classifiers = tuple(f'{classifier}.' for classifier in (*_CLASSIFIERS, *_AUXILIARY))
+        state = read_backbone(filename, backbone=self.backbone)
         return {k: v for k, v in state.items() if not k.startswith(classifiers)}

@@ -72,6 +72,12 @@ def test_diagnostics_are_those_of_the_best():
     assert not any(other.any() for other in others)
 
 
+def test_a_head_need_not_have_diagnostics(monkeypatch):
+    model = build()
+    monkeypatch.setattr(type(model.heads[0]), 'diagnostics', lambda self: {})
+    assert model.diagnostics() == {}
+
+
 def test_what_only_training_needs_is_named():
     model = build()
     kept = [n for n in model.state_dict() if not n.startswith(model.training_only)]

@@ -69,6 +69,18 @@ def test_alone_it_takes_two_views_and_leaves_the_queue():
         model(views(4), samples(), mode='loss')
 
 
+def test_alone_it_is_watched():
+    """The clusterer's own loss, which counts its predictions otherwise, does not run."""
+    model = build(finetune=True)
+    x = views(2)
+    expected = torch.bincount(zc(model, x[0]).argmax(1), minlength=K)
+    model(x, samples(), mode='loss')
+    assert torch.equal(model.diagnostics()['cluster_sizes'].long(), expected)
+    both = build()
+    both(views(4), samples(), mode='loss')
+    assert both.diagnostics()['cluster_sizes'].sum() == 8
+
+
 def test_before_its_time_only_the_clusterers_losses_run():
     model = build(weight=0.0)
     assert 'loss_selflabel' not in model(views(4), samples(), mode='loss')
@@ -99,7 +111,7 @@ def test_predicts_as_the_clusterer():
 
 def test_checkpoints_go_both_ways():
     wrapper, cdc = build(seed=1), build(seed=2).clusterer
-    wrapper.prepare(10)
+    wrapper.prepare(100)
     cdc.load_state_dict(wrapper.state_dict(), strict=False)
     assert torch.equal(cdc.neck.mlp[0].weight, wrapper.clusterer.neck.mlp[0].weight)
     assert torch.equal(cdc.queue.rows, wrapper.clusterer.queue.rows)

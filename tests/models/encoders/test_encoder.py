@@ -5,7 +5,9 @@ import torch
 import torchvision
 from mmpretrain.registry import MODELS
 
-from cdc_mm.models.encoders import build_encoder
+from cdc_mm.engine.hooks.pretrained_backbone_hook import check_pretrained_backbone
+from cdc_mm.models.encoders import TorchvisionEncoder, build_encoder
+from cdc_mm.models.loading import load_backbone
 
 CONVNET = dict(type='SmallConvNet', channels=(4, 8), strides=(2, 2))
 VIT = dict(
@@ -14,6 +16,7 @@ VIT = dict(
     img_size=16,
     patch_size=8,
 )
+MVIT = dict(embed_dims=8, num_layers=2, num_heads=1, downscale_indices=[1])
 TIMM_VIT = dict(
     type='TimmEncoder', name='vit_tiny_patch16_224', img_size=32, embed_dim=12, depth=2, num_heads=2
 )
@@ -40,6 +43,12 @@ def images(size=16):
         (dict(VIT, out_type='featmap'), 8, 16),
         (dict(VIT, out_type='avg_featmap'), 8, 16),
         (dict(type='MobileNetV2', widen_factor=0.1), 1280, 32),
+        # Its stages widen, and embed_dims is the first one's.
+        (dict(type='MViT', arch=MVIT, img_size=32), 16, 32),
+        # Both streams.
+        (dict(VIT, type='RevVisionTransformer', out_type='avg_featmap'), 16, 16),
+        # Its tokens come as (B, D, T).
+        (dict(type='EfficientFormer', arch='l1'), 448, 224),
         (TIMM_VIT, 12, 32),
         (dict(type='TimmEncoder', name='resnet10t', in_chans=3), 512, 32),
         # A layer behind the pooling makes its rows wider than its maps.
@@ -53,6 +62,38 @@ def test_rows_are_always_two_dimensional(cfg, width, size):
     rows = encoder(images(size))
     assert rows.shape == (3, width) and rows.isfinite().all()
     assert encoder.feat_dim == width
+
+
+@pytest.mark.parametrize(('name', 'size'), [('googlenet', 32), ('inception_v3', 75)])
+def test_auxiliary_classifiers_have_no_part(name, size, tmp_path):
+    """In training torchvision would give what they say, in the place of features."""
+    file = tmp_path / 'torchvision.pth'
+    torch.save(torchvision.models.get_model(name, init_weights=False).state_dict(), file)
+    encoder = TorchvisionEncoder(name, weights=str(file))
+    encoder.init_weights()
+    rows = encoder.train()(images(size))
+    assert rows.shape == (3, encoder.feat_dim)
+    rows.sum().backward()
+    assert all(p.grad is not None for p in encoder.parameters())
+
+
+@pytest.mark.parametrize(
+    'cfg',
+    [
+        dict(type='TorchvisionEncoder', name='shufflenet_v2_x0_5'),
+        dict(type='TimmEncoder', name='mobilenetv3_small_050'),
+        dict(type='MobileNetV2', widen_factor=0.1),
+    ],
+)
+@pytest.mark.parametrize('prefix', ['encoder.backbone.', ''])
+def test_weights_of_any_backbone_are_found_by_all_readers(cfg, prefix, tmp_path):
+    """In a checkpoint of this project, and in a file that holds the backbone alone."""
+    encoder, file = build(cfg), str(tmp_path / 'x.pth')
+    state = encoder.backbone.state_dict()
+    torch.save(dict(state_dict={prefix + k: v for k, v in state.items()}), file)
+    encoder.load_weights(file)
+    load_backbone(encoder.backbone, file)
+    check_pretrained_backbone(encoder, file)
 
 
 def test_rows_are_the_models_own():
