@@ -47,5 +47,6 @@ __all__ = [
     'read_state_dict',
     'remove_checkpoints',
     'trust_checkpoints',
+    'untrusted_checkpoint',
     'write_run',
 ]
