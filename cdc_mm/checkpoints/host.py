@@ -1,4 +1,4 @@
-"""mmengine reads all checkpoints through our checks: ``load_from``, ``--resume``, ``Pretrained``."""
+"""mmengine reads checkpoints through our checks: ``load_from``, ``--resume``, ``Pretrained``."""
 
 from typing import Any, Optional
 
