@@ -45,8 +45,16 @@ data_preprocessor = dict(
 )
 
 resize = dict(type='Resize', scale=(image_size, image_size), backend='pillow')
-train_pipeline = [dict(type='LoadImage', on_error='skip'), resize, dict(type='PackInputs')]
-test_pipeline = [dict(type='LoadImage', on_error='blank'), resize, dict(type='PackInputs')]
+train_pipeline = [
+    dict(type='LoadImage', on_error='skip', min_side=2 * image_size),
+    resize,
+    dict(type='PackInputs'),
+]
+test_pipeline = [
+    dict(type='LoadImage', on_error='blank', min_side=2 * image_size),
+    resize,
+    dict(type='PackInputs'),
+]
 train_dataloader = dict(
     batch_size=batch_size,
     num_workers=num_workers,

@@ -58,7 +58,7 @@ data_preprocessor = dict(
 
 # A photograph that cannot be read is left out, in training and test.
 pipeline = [
-    dict(type='LoadImage', on_error='blank'),
+    dict(type='LoadImage', on_error='blank', min_side=image_size * 16 // 7),
     dict(type='ResizeEdge', scale=image_size * 8 // 7, edge='short', backend='pillow'),
     dict(type='CenterCrop', crop_size=image_size),
     dict(type='PackInputs'),

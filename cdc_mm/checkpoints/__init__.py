@@ -1,12 +1,18 @@
+from . import host  # noqa: F401  (mmengine's loaders)
+from .addresses import fetch_checkpoint, local_checkpoint
+from .arrays import read_arrays
 from .atomic import AtomicBackend
 from .files import (
     DamagedCheckpointError,
     check_checkpoint,
     check_weights,
     find_resumable,
+    is_trusting,
+    read_checkpoint,
     read_meta,
     read_state_dict,
     trust_checkpoints,
+    untrusted_checkpoint,
 )
 from .layouts import check_backbone, fit_backbone, pick_backbone, read_backbone
 from .work_dir import (
@@ -24,17 +30,23 @@ __all__ = [
     'check_backbone',
     'check_checkpoint',
     'check_weights',
+    'fetch_checkpoint',
     'find_resumable',
     'fit_backbone',
+    'is_trusting',
     'list_checkpoints',
+    'local_checkpoint',
     'newest_checkpoint',
     'note_newest',
     'pick_backbone',
+    'read_arrays',
     'read_backbone',
+    'read_checkpoint',
     'read_meta',
     'read_run',
     'read_state_dict',
     'remove_checkpoints',
     'trust_checkpoints',
+    'untrusted_checkpoint',
     'write_run',
 ]

@@ -10,6 +10,7 @@ from torch import nn
 
 from cdc_mm.wrappers import unwrap_model
 
+from .addresses import local_checkpoint
 from .released import missing_checkpoint
 from .work_dir import newest_checkpoint, read_run
 
@@ -23,11 +24,34 @@ def trust_checkpoints() -> None:
     os.environ['TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD'] = '1'
 
 
+def is_trusting() -> bool:
+    """Whether :func:`trust_checkpoints` was called."""
+    return os.environ.get('TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD') == '1'
+
+
+def untrusted_checkpoint(filename: str) -> ValueError:
+    """What to tell of a checkpoint that could run code, to be raised."""
+    return ValueError(
+        f'{filename} holds Python objects besides weights; loading them could run any code. '
+        'If you trust whoever made the file, add --trust-checkpoint.'
+    )
+
+
+def read_checkpoint(filename: str) -> dict:
+    """Read a checkpoint whole, its checksums compared, without running anything that is in it.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If it is damaged or holds more than plain data.
+    """
+    return _load(filename)
+
+
 def read_state_dict(filename: str) -> 'OrderedDict[str, torch.Tensor]':
     """Read the weights of a checkpoint without running anything that is in it.
 
     Args:
-        filename (str): A local file.
+        filename (str): A file, or its address: see :func:`fetch_checkpoint`.
 
     Returns:
         OrderedDict: The weights by name, without the prefix ``module.``.
@@ -118,7 +142,7 @@ def check_checkpoint(model: nn.Module, filename: str, purpose: str) -> None:
     Args:
         model (nn.Module): The model that will load the file. Its ``training_only``, if it has one,
             says how the names of what prediction does not use start.
-        filename (str): The checkpoint. Addresses (``https://...``) are left to mmengine.
+        filename (str): The checkpoint, a file or its address.
         purpose (str): ``resume`` wants every weight, ``test`` all that prediction uses, ``init``
             (``load_from``) at least one, all of the right shape.
 
@@ -126,8 +150,7 @@ def check_checkpoint(model: nn.Module, filename: str, purpose: str) -> None:
         FileNotFoundError: If there is no such file.
         ValueError: If it cannot be read, does not fit, or holds NaN or infinity.
     """
-    if '://' not in filename:
-        check_weights(model, read_state_dict(filename), filename, purpose)
+    check_weights(model, read_state_dict(filename), filename, purpose)
 
 
 def check_weights(
@@ -186,6 +209,7 @@ def check_finite(state: Mapping[str, torch.Tensor], names: Iterable[str], filena
 
 def _load(filename: str, mmap: bool = False) -> dict:
     """The content of a checkpoint; with ``mmap`` tensors are not read, nor are they checked."""
+    filename = local_checkpoint(filename)
     if not Path(filename).is_file():
         raise missing_checkpoint(filename)
     try:
@@ -199,10 +223,7 @@ def _load(filename: str, mmap: bool = False) -> dict:
             raise DamagedCheckpointError(
                 f'{filename} is damaged or no checkpoint: {reason}'
             ) from error
-        raise ValueError(
-            f'{filename} holds Python objects besides weights; loading them could run any code. '
-            'If you trust whoever made the file, add --trust-checkpoint.'
-        ) from error
+        raise untrusted_checkpoint(filename) from error
     return checkpoint if isinstance(checkpoint, dict) else {}
 
 

@@ -1,14 +1,15 @@
 import os
 import re
+from collections import Counter
 from typing import List, Optional, Sequence, Tuple, Union
 
 from mmengine.logging import MMLogger
 from mmpretrain.datasets import CustomDataset
 from mmpretrain.registry import DATASETS
 
-from .listing import list_files, read_lines
+from .listing import check_below, list_files, read_lines
 
-SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.webp', '.tif', '.tiff', '.ppm', '.pgm')
+SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.webp', '.tif', '.tiff', '.ppm', '.pgm', '.gif')
 
 
 @DATASETS.register_module()
@@ -31,7 +32,7 @@ class ImageFolder(CustomDataset):
     Raises:
         FileNotFoundError: If there is no such folder or no image in it.
         ValueError: If ``with_label=True`` and there are images beside the class folders, or if the
-            list has none, or other lines.
+            list has none, other lines, or paths that lead out of the folder.
     """
 
     def __init__(
@@ -66,16 +67,19 @@ class ImageFolder(CustomDataset):
                     f'{self.ann_file} has the line {line!r}. Expected in every line: '
                     + ('PATH of an image' if bare else 'PATH LABEL, with a number for the label')
                 )
+        names = [match[1] if match else line for line, match in zip(lines, labelled, strict=True)]
+        check_below(names, str(self.ann_file))
         return [
-            dict(img_path=os.path.join(self.img_prefix, match[1] if match else line))
+            dict(img_path=os.path.join(self.img_prefix, name))
             | (dict(gt_label=int(match[2])) if self.with_label else {})
-            for line, match in zip(lines, labelled, strict=True)
+            for name, match in zip(names, labelled, strict=True)
         ]
 
     def _find_samples(self) -> List[Union[str, Tuple[str, int]]]:
         root = self.img_prefix.rstrip('/')
         exists = os.path.isdir(root)
-        paths = list(filter(self.is_valid_file, list_files(root))) if exists else []
+        files = list_files(root) if exists else []
+        paths = list(filter(self.is_valid_file, files))
         if not paths:
             reason = 'holds no images' if exists else 'does not exist or is no folder'
             reason += self._unsplit()
@@ -96,6 +100,9 @@ class ImageFolder(CustomDataset):
         MMLogger.get_current_instance().info(
             f'{root}: {len(paths)} images'
             + (f' in {len(classes)} class folders' if self.with_label else ', no labels read')
+            + _left_out(
+                [path for path in files if not self.is_valid_file(path) and not _is_hidden(path)]
+            )
         )
         if not self.with_label:
             return paths
@@ -118,5 +125,17 @@ class ImageFolder(CustomDataset):
 
     def is_valid_file(self, filename: str) -> bool:
         """Whether a path, relative to the folder, is an image and nothing of it is hidden."""
-        hidden = any(part.startswith('.') for part in filename.split(os.sep))
-        return not hidden and super().is_valid_file(filename)
+        return not _is_hidden(filename) and super().is_valid_file(filename)
+
+
+def _is_hidden(path: str) -> bool:
+    return any(part.startswith('.') for part in path.split(os.sep))
+
+
+def _left_out(paths: List[str]) -> str:
+    if not paths:
+        return ''
+    kinds = Counter(os.path.splitext(path)[1].lower() or 'no suffix' for path in paths)
+    named = ', '.join(f'{count} {kind}' for kind, count in kinds.most_common(4))
+    more = ', ...' if len(kinds) > 4 else ''
+    return f'; left out by their suffix: {named}{more}'

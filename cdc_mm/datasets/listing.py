@@ -1,6 +1,7 @@
 import io
 import os
-from typing import List
+from pathlib import PurePosixPath
+from typing import Iterable, List
 
 from mmengine.fileio import get
 from mmengine.logging import MMLogger
@@ -66,3 +67,24 @@ def list_files(root: str) -> List[str]:
             f'{unreadable[0]}'
         )
     return sorted(files)
+
+
+def check_below(names: Iterable[str], source: str) -> None:
+    """Refuse names of a list that lead out of the folder that they are relative to.
+
+    Links are followed: they are the user's own, while a list may be a stranger's.
+
+    Args:
+        names (Iterable[str]): Paths as the list has them.
+        source (str): The list, for the message.
+
+    Raises:
+        ValueError: If one is absolute or goes through ``..``.
+    """
+    for name in names:
+        path = PurePosixPath(str(name).replace('\\', '/'))
+        if path.is_absolute() or '..' in path.parts or '://' in str(name):
+            raise ValueError(
+                f'{source} names {name}, which lies outside the folder of the images: expected are '
+                'paths below it. Point data_root (or data_prefix) to a folder above all images.'
+            )

@@ -1,7 +1,10 @@
 from pathlib import Path
+from typing import List
 
 from mmpretrain.datasets import Places205
 from mmpretrain.registry import DATASETS
+
+from .listing import check_below, read_lines
 
 _IMAGES = 'data/vision/torralba/deeplearning/images256'
 
@@ -40,3 +43,9 @@ class Places205Split(Places205):
                 'http://places.csail.mit.edu there, or point data_root to where they are.'
             )
         super().__init__(data_root=data_root, data_prefix=data_prefix, ann_file=ann_file, **kwargs)
+
+    def load_data_list(self) -> List[dict]:
+        """Path and label of every image of the list."""
+        names = [line.rsplit(None, 1)[0] for line in read_lines(self.ann_file) if line.strip()]
+        check_below(names, self.ann_file)
+        return super().load_data_list()

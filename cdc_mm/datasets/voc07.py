@@ -5,6 +5,8 @@ from typing import List, Tuple
 from mmpretrain.datasets import VOC
 from mmpretrain.registry import DATASETS
 
+from .listing import check_below, read_lines
+
 
 @DATASETS.register_module()
 class VOC07(VOC):
@@ -61,6 +63,7 @@ class VOC07(VOC):
 
     def load_data_list(self) -> List[dict]:
         """Images with the numbers of their classes, ``gt_label`` and ``gt_label_difficult``."""
+        check_below(read_lines(self.image_set_path), self.image_set_path)
         data_list = super().load_data_list()
         if not any(info['gt_label'] for info in data_list):
             raise ValueError(

@@ -7,6 +7,8 @@ from detectron2.config import CfgNode
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.data.datasets import register_coco_instances, register_pascal_voc
 
+from cdc_mm.datasets.listing import check_below
+
 
 def use_voc(cfg: CfgNode, root: str) -> None:
     """Train and evaluate on a folder in the layout of Pascal VOC, with its own classes.
@@ -130,6 +132,7 @@ def _read_voc(root: str, split: str) -> Dict[str, List[Tuple[str, bool]]]:
     ids = file.read_text().split()
     if len(ids) < 2:
         raise ValueError(f'{file} lists {len(ids)} images, needed are at least 2')
+    check_below(ids, str(file))
     return {i: _read_voc_objects(Path(root), i) for i in ids}
 
 
@@ -170,6 +173,7 @@ def _read_coco(file: str, root: str) -> dict:
             raise ValueError('no objects')
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{file} is not in COCO's format: {error}") from error
+    check_below((image['file_name'] for image in content['images']), str(file))
     missing = next((path for path in paths if not path.is_file()), None)
     if missing is not None:
         raise FileNotFoundError(f'there is no {missing}, which {file} lists; see --image-root')

@@ -1,5 +1,6 @@
 import logging
 import pickle
+import weakref
 from argparse import Namespace
 from functools import partial
 from pathlib import Path
@@ -16,6 +17,7 @@ from detectron2.utils.logger import setup_logger
 from torch import nn
 
 from cdc_mm.atomic import dump_atomically
+from cdc_mm.checkpoints import read_arrays, read_checkpoint
 from cdc_mm.errors import clear_errors
 
 from . import roi_heads  # noqa: F401  (registers Res5ROIHeadsExtraNorm)
@@ -32,6 +34,13 @@ class Trainer(DefaultTrainer):
     Args:
         cfg (CfgNode): As of :func:`~cdc_mm.detection.config.load_config`.
     """
+
+    def __init__(self, cfg: CfgNode) -> None:
+        super().__init__(cfg)
+        # detectron2's own unpickles what it is given, and what last_checkpoint names.
+        self.checkpointer = _Checkpointer(
+            self._trainer.model, cfg.OUTPUT_DIR, trainer=weakref.proxy(self)
+        )
 
     def resume_or_load(self, resume: bool = True) -> None:
         """Load the latest checkpoint of the output folder (``resume``) or ``MODEL.WEIGHTS``.
@@ -129,7 +138,25 @@ def transfer(
 
 
 class _Checkpointer(DetectionCheckpointer):
-    """Remembers which weights of the model a file did not fill."""
+    """Runs nothing that is in a file, and remembers which weights of the model it did not fill."""
+
+    def _load_file(self, filename):
+        # What it downloads has become a local file here.
+        if not filename.endswith('.pkl'):
+            if filename.endswith('.pyth'):
+                read_checkpoint(filename)
+            return super()._load_file(filename)
+        content = read_arrays(filename)  # in place of pickle.load; the rest is detectron2's
+        if not isinstance(content, dict):
+            raise ValueError(f'{filename} holds no weights')
+        if 'model' in content and '__author__' in content:
+            return content
+        blobs = content.get('blobs', content)
+        blobs = {k: v for k, v in blobs.items() if not k.endswith('_momentum')}
+        return dict(model=blobs, __author__='Caffe2', matching_heuristics=True)
+
+    def _torch_load(self, filename):
+        return read_checkpoint(filename)
 
     def _load_model(self, checkpoint):
         incompatible = super()._load_model(checkpoint)

@@ -20,7 +20,14 @@ from torch.optim import Optimizer
 from torch.utils.data import DataLoader
 
 from cdc_mm.atomic import check_output
-from cdc_mm.checkpoints import check_backbone, check_checkpoint, find_resumable, read_meta
+from cdc_mm.checkpoints import (
+    check_backbone,
+    check_checkpoint,
+    fetch_checkpoint,
+    find_resumable,
+    read_meta,
+    read_state_dict,
+)
 from cdc_mm.models import BaseClusterer, BaseEncoder
 from cdc_mm.models.clusterers import check_views
 from cdc_mm.processes import end_with_parent
@@ -33,6 +40,9 @@ from .paths import naming_paths, no_such_type
 from .recipe import batch_option, check_first_batch, check_image_size, check_processes
 from .resuming import check_resumed
 from .work_dir import check_work_dir
+
+# What mmengine finds addresses of published files by.
+_ZOOS = ('torchvision://', 'modelzoo://', 'open-mmlab://', 'openmmlab://', 'mmcls://')
 
 
 def init_cpu_distribution(cfg: Config) -> None:
@@ -62,7 +72,8 @@ def build_runner(cfg: Config) -> Runner:
 
     Args:
         cfg (Config): A full config. With ``resume`` it gets the checkpoint to go on from as
-            ``load_from`` and the seed of that run.
+            ``load_from`` and the seed of that run. An address in ``load_from`` becomes the file
+            that it was fetched to.
 
     Returns:
         Runner: A :class:`ConsoleRunner`, or the config's ``runner_type``.
@@ -84,13 +95,18 @@ def build_runner(cfg: Config) -> Runner:
     damaged = []
     if cfg.get('resume') and cfg.get('load_from') is None:
         cfg.load_from, damaged = find_resumable(cfg.work_dir)
-    if cfg.get('resume') and cfg.get('load_from') is not None and '://' not in cfg.load_from:
+    fetched = None
+    if cfg.get('load_from') is not None:
+        cfg.load_from, fetched = fetch_checkpoint(cfg.load_from)
+    if cfg.get('resume') and cfg.get('load_from') is not None:
         # The data are shuffled by the seed of the runner, not by that of the checkpoint.
         seed = read_meta(cfg.load_from).get('seed')
         if seed is not None:
             cfg.setdefault('randomness', {}).seed = seed
     with naming_paths(cfg):
         runner = ConsoleRunner.from_cfg(cfg) if 'runner_type' not in cfg else RUNNERS.build(cfg)
+    if fetched:
+        runner.logger.info(fetched)
     for reason in damaged:
         runner.logger.warning(f'Passed over: {reason}')
     synced = any(isinstance(m, nn.SyncBatchNorm) for m in runner.model.modules())
@@ -150,7 +166,7 @@ def prepare_training(runner: Runner) -> None:
     for warning in told:
         runner.logger.warning(warning)
     checkpoint = runner._load_from
-    if runner._resume and checkpoint is not None and '://' not in checkpoint:
+    if runner._resume and checkpoint is not None:
         for change in check_resumed(runner, checkpoint):
             runner.logger.warning(f'Resumed with other settings: {change}.')
     _build_optimizer(runner)
@@ -260,6 +276,29 @@ def _check_model(runner: Runner) -> None:
         if isinstance(module, BaseEncoder) and module.weights is not None and not runner._resume:
             state = module.read_weights(module.weights)
             check_backbone(module.backbone, state, module.weights)
+        _check_init_cfg(module)
+
+
+def _check_init_cfg(module: nn.Module) -> None:
+    """Refuse a checkpoint of ``init_cfg`` that cannot be read or fills nothing of its module."""
+    init_cfg = getattr(module, 'init_cfg', None)
+    for init in init_cfg if isinstance(init_cfg, (list, tuple)) else [init_cfg]:
+        if not isinstance(init, dict) or init.get('type') != 'Pretrained':
+            continue
+        filename = init.get('checkpoint')
+        if not isinstance(filename, str) or filename.startswith(_ZOOS):
+            continue
+        state = read_state_dict(filename)
+        prefix = init.get('prefix') or ''
+        if prefix:
+            prefix = f'{prefix.rstrip(".")}.'
+        own = module.state_dict()
+        if not any(prefix + name in state for name in own):
+            raise ValueError(
+                f'{filename} of init_cfg fills nothing of {type(module).__name__}: it has no '
+                f'{prefix}{next(iter(own), "")}. Name what stands before it there: '
+                "init_cfg=dict(type='Pretrained', checkpoint=..., prefix=...)."
+            )
 
 
 def prepare_test(runner: Runner) -> None:

@@ -159,9 +159,10 @@ def encoder_pipeline(input_size: int, on_error: str = 'blank') -> List[dict]:
     Returns:
         list: Config of the pipeline.
     """
+    edge = input_size * 8 // 7
     return [
-        dict(type='LoadImage', on_error=on_error),
-        dict(type='ResizeEdge', scale=input_size * 8 // 7, edge='short', backend='pillow'),
+        dict(type='LoadImage', on_error=on_error, min_side=2 * edge),
+        dict(type='ResizeEdge', scale=edge, edge='short', backend='pillow'),
         dict(type='CenterCrop', crop_size=input_size),
         dict(type='PackInputs'),
     ]

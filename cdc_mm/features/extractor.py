@@ -15,6 +15,7 @@ from mmpretrain.registry import DATASETS, MODELS
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from cdc_mm.checkpoints import local_checkpoint
 from cdc_mm.models.loading import load_backbone, load_weights
 
 from .filling import SeededView, fill_store
@@ -101,6 +102,7 @@ class FeatureExtractor:
             raise ValueError(f'dtype must be float32 or float16, got {dtype}')
         init_default_scope(cfg.get('default_scope', 'mmpretrain'))
         self.cfg = cfg = deepcopy(cfg)
+        checkpoint = local_checkpoint(checkpoint)
         self.output = output
         self.dtype = dtype
         self.bf16 = bf16

@@ -135,10 +135,6 @@ def test_init_wants_at_least_one_weight(save):
         check_checkpoint(Net(), save({'encoder.weight': torch.zeros(1)}), 'init')
 
 
-def test_addresses_are_left_to_mmengine():
-    check_checkpoint(Net(), 'https://example.org/x.pth', 'test')
-
-
 MARK = torch.tensor([1.23456]).numpy().tobytes()
 
 

@@ -245,7 +245,11 @@ FOLDER = 'configs/cdc_r18_cifar10_folder.py'
             ['train_dataloader.batch_size=359', 'train_dataloader.drop_last=False'],
             'batches of 359 from 1437 images',
         ),
-        (CONFIG, ['optim_wrapper.optimizer.rate=1'], 'optimizer.rate is no argument of AdamW.'),
+        (
+            CONFIG,
+            ['optim_wrapper.optimizer.rate=1'],
+            'optim_wrapper.optimizer.rate is no argument of AdamW.',
+        ),
         (CONFIG, ['model.type=CDD'], 'model.type: there is no CDD. Near it: CDC.'),
         (CONFIG, ['load_from=none.pth'], 'there is no checkpoint none.pth'),
         (FOLDER, [], 'data/cifar10_folder/train does not exist'),

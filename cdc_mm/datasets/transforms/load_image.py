@@ -10,7 +10,7 @@ from mmpretrain.registry import TRANSFORMS
 
 from cdc_mm.errors import RunError
 
-from ..decoding import decode_image
+from ..decoding import MAX_PIXELS, PILLOW_LIMIT, decode_image
 
 LIST_NAME = 'faulty_images.txt'
 _MAX_IN_A_ROW = 100
@@ -31,16 +31,34 @@ class LoadImage(BaseTransform):
         on_error (str): ``raise`` ends the run with the file's name. ``skip``, for training, lets
             another image take the place, at random. ``blank``, for evaluation, puts in a grey
             image with ``ori_shape`` (0, 0), which the metrics leave out. Defaults to ``raise``.
+        min_side (int, optional): What follows shrinks the image, so that a shorter side of this
+            many pixels is enough: a larger JPEG is decoded at 1/2, 1/4 or 1/8 of its size, which
+            takes a fraction of the time. Twice the size that it is resized to leaves the pixels the
+            same to within 2 of 255 in the mean. Defaults to None: the full size.
+        max_pixels (int): A larger image counts as faulty. Defaults to 100 million, which is 300 MB
+            in each worker; up to 178 million.
         backend_args (dict, optional): Of mmengine's file backend.
 
     Raises:
-        ValueError: If ``on_error`` is none of these.
+        ValueError: If an argument is out of range.
     """
 
-    def __init__(self, on_error: str = 'raise', backend_args: Optional[dict] = None) -> None:
+    def __init__(
+        self,
+        on_error: str = 'raise',
+        min_side: Optional[int] = None,
+        max_pixels: int = MAX_PIXELS,
+        backend_args: Optional[dict] = None,
+    ) -> None:
         if on_error not in ('raise', 'skip', 'blank'):
             raise ValueError(f"on_error must be 'raise', 'skip' or 'blank', got {on_error!r}")
+        if min_side is not None and min_side < 1:
+            raise ValueError(f'min_side must be at least 1, got {min_side}')
+        if not 1 <= max_pixels <= PILLOW_LIMIT:
+            raise ValueError(f'max_pixels must be between 1 and {PILLOW_LIMIT}, got {max_pixels}')
         self.on_error = on_error
+        self.min_side = min_side
+        self.max_pixels = max_pixels
         self.backend_args = backend_args
         self._shape = (32, 32, 3)
         self._in_a_row = 0
@@ -82,7 +100,7 @@ class LoadImage(BaseTransform):
         backend = get_file_backend(path, backend_args=self.backend_args, enable_singleton=True)
         if isinstance(backend, LocalBackend) and os.path.exists(path) and not os.path.isfile(path):
             raise ValueError('it is no regular file')  # opening a pipe would wait for ever
-        return decode_image(backend.get(path))
+        return decode_image(backend.get(path), self.max_pixels, self.min_side)
 
     def _on_fault(self, path: str, reason: str) -> None:
         path = os.fsencode(path).decode(errors='backslashreplace')
@@ -111,7 +129,10 @@ class LoadImage(BaseTransform):
         self._listed.add(path)
 
     def __repr__(self) -> str:
-        return f'{type(self).__name__}(on_error={self.on_error!r})'
+        return (
+            f'{type(self).__name__}(on_error={self.on_error!r}, min_side={self.min_side}, '
+            f'max_pixels={self.max_pixels})'
+        )
 
 
 def list_file() -> Optional[Path]:

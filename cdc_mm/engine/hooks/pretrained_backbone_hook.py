@@ -50,7 +50,7 @@ def check_pretrained_backbone(model: nn.Module, filename: Optional[str]) -> None
 
     Args:
         model (nn.Module): A model with ``backbone``.
-        filename (str, optional): The checkpoint. Addresses are left to mmengine.
+        filename (str, optional): The checkpoint, a file or its address.
 
     Raises:
         FileNotFoundError: If the file does not exist.
@@ -61,7 +61,6 @@ def check_pretrained_backbone(model: nn.Module, filename: Optional[str]) -> None
             'this config trains on top of a pretrained backbone: name its checkpoint, '
             '--cfg-options load_from=FILE'
         )
-    if '://' not in filename:
-        backbone = unwrap_model(model).backbone
-        weights = read_backbone(filename, backbone=backbone)
-        check_backbone(backbone, fit_backbone(weights, backbone), filename)
+    backbone = unwrap_model(model).backbone
+    weights = read_backbone(filename, backbone=backbone)
+    check_backbone(backbone, fit_backbone(weights, backbone), filename)
