@@ -27,11 +27,11 @@ def read_arrays(filename: str) -> Any:
         reader = pickle.Unpickler if is_trusting() else _ArrayUnpickler
         try:
             return reader(file, encoding='latin1').load()
-        except _NotPlain as error:
+        except _NotPlainError as error:
             raise untrusted_checkpoint(filename) from error
 
 
-class _NotPlain(Exception):
+class _NotPlainError(Exception):
     """A pickle that asks for more than arrays."""
 
 
@@ -40,14 +40,14 @@ class _ArrayUnpickler(pickle.Unpickler):
         # numpy 1 and 2 name their rooms differently and read each other's files.
         module = module.replace('numpy._core', 'numpy.core')
         if (module, name) not in _PLAIN:
-            raise _NotPlain(f'{module}.{name}')
+            raise _NotPlainError(f'{module}.{name}')
         return _PLAIN[module, name]
 
 
 def _encode_latin1(text: str, encoding: str = 'latin1') -> bytes:
     """How bytes lie in pickles of protocol 2; of the codecs of Python this one alone."""
     if encoding not in ('latin1', 'latin-1'):
-        raise _NotPlain(f'_codecs.encode {encoding}')
+        raise _NotPlainError(f'_codecs.encode {encoding}')
     return text.encode('latin1')
 
 
