@@ -126,9 +126,7 @@ def test_a_wrong_list_is_refused(tmp_path, text, with_label, message):
 @pytest.mark.parametrize('label', ['', ' 1'])
 def test_a_list_stays_in_its_folder(tmp_path, name, label):
     (tmp_path / 'list.txt').write_text(f'a/x.jpg{label}\n{name}{label}\n')
-    with pytest.raises(
-        ValueError, match=r'list\.txt names .*x\.jpg, which lies outside the folder'
-    ):
+    with pytest.raises(ValueError, match=r'list\.txt names .*x\.jpg, which lies outside'):
         DATASETS.build(dict(type='ImageFolder', data_root=str(tmp_path), ann_file='list.txt'))
 
 
