@@ -49,7 +49,7 @@ def train_and_test(name: str, args: argparse.Namespace) -> Tuple[Config, str, di
         claim = apis.claim_work_dir(cfg, args.overwrite or again, 'quickstart')
         runner = apis.build_runner(cfg)
         apis.prepare_training(runner)
-        claim.begin()
+        claim.hand_to(runner)
     with apis.clear_run_errors():
         runner.train()
         metrics = runner.test()

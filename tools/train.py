@@ -96,7 +96,7 @@ def main() -> None:
         claim = apis.claim_work_dir(cfg, args.overwrite)
         runner = apis.build_runner(cfg)
         apis.prepare_training(runner)
-        claim.begin()
+        claim.hand_to(runner)
     with apis.clear_run_errors():
         runner.train()
 

@@ -54,7 +54,7 @@ def read_config(filename: str, options: Optional[dict] = None) -> Config:
         ValueError: If it cannot be read or does not give a config, if an option is unknown, or if
             it reaches nothing; says what is wrong with it.
     """
-    filename = find_shipped(filename)
+    filename = find_shipped(str(filename))
     if '://' in filename:
         raise ValueError(
             f'the config {filename} is an address. A config runs as code: read it and give it as a '
@@ -157,7 +157,10 @@ def _block(cfg: Config) -> str:
 
 
 def _near(name: str, names: Iterable[str]) -> List[str]:
-    return difflib.get_close_matches(name, sorted(names))
+    names = sorted(set(names) - {'_base_'})
+    # A part of the given name, or longer than it, is near too: lr to base_lr.
+    parts = [known for known in names if known in name.split('_') or name in known.split('_')]
+    return list(dict.fromkeys([*difflib.get_close_matches(name, names), *parts]))
 
 
 def _without(cfg_dict: dict, name: str) -> dict:

@@ -139,7 +139,9 @@ def _explain(error: Exception, path: str, part: Optional[dict], registry: Any) -
 
 def no_such_type(path: str, name: Any, registry: Optional[Registry]) -> str:
     """Says that a registry has no such type, and what is near."""
-    near = difflib.get_close_matches(str(name), registered(registry))
+    names = registered(registry)
+    near = [x for x in names if x.lower() == str(name).lower()]
+    near += [x for x in difflib.get_close_matches(str(name), names) if x not in near]
     return f'{path}: there is no {name}.' + (f' Near it: {", ".join(near)}.' if near else '')
 
 

@@ -1,6 +1,7 @@
 """What a training that is resumed may have other than before, and what it may not."""
 
 import ast
+import warnings
 from typing import Any, Dict, List, Tuple
 
 from mmengine.runner import EpochBasedTrainLoop, Runner
@@ -160,14 +161,15 @@ def continue_schedule(runner: Runner, checkpoint: dict) -> None:
     changes = differences(before, after)
     if not changes and not longer:
         return
-    for step in range(meta['iter']):
-        for scheduler in schedulers:
-            if not scheduler.by_epoch:
-                scheduler.step()
-        if by_epoch and (step + 1) % now == 0:
-            for scheduler in schedulers:
-                if scheduler.by_epoch:
-                    scheduler.step()
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore', UserWarning)  # of steps without those of the optimiser
+        for step in range(meta['iter']):
+            ends = by_epoch and (step + 1) % now == 0
+            # As ParamSchedulerHook has it: those by iterations first.
+            for turn in (False, True) if ends else (False,):
+                for scheduler in schedulers:
+                    if scheduler.by_epoch == turn:
+                        scheduler.step()
     checkpoint['param_schedulers'] = [scheduler.state_dict() for scheduler in schedulers]
     groups = runner.optim_wrapper.param_groups
     names = {scheduler.param_name for scheduler in schedulers}

@@ -271,6 +271,7 @@ def _check_model(runner: Runner) -> None:
             source = model.data_preprocessor
         if hasattr(source, 'view_names'):
             check_views(model, source.view_names)
+        model.prepare(len(runner.train_dataloader.dataset))
     for module in model.modules():
         if isinstance(module, BaseEncoder) and module.weights is not None and not runner._resume:
             state = module.read_weights(module.weights)

@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import IO, Dict, List
 
 from mmengine.config import Config
+from mmengine.hooks import Hook
+from mmengine.runner import Runner
 
 from cdc_mm.checkpoints import (
     list_checkpoints,
@@ -32,24 +34,41 @@ class Claim:
     Args:
         work_dir (str): The folder.
         run (dict): What its ``run.json`` will say; empty on other ranks than the first.
-        outdated (list): Checkpoints that :meth:`begin` removes.
+        outdated (list): Checkpoints that are removed when the training begins.
     """
 
     work_dir: str
     run: dict = field(default_factory=dict)
     outdated: List[Path] = field(default_factory=list)
 
+    def hand_to(self, runner: Runner) -> None:
+        """Let the work dir become that of this run when its first iteration is about to begin.
+
+        Until then the run may still be refused, and what an earlier one saved stays.
+        """
+        runner.register_hook(_Begin(self))
+
     def begin(self) -> None:
-        """Make the work dir that of this run. To be called when nothing can be refused any more.
+        """Remove what is outdated and write which run this is.
 
         Raises:
-            RunError: If it cannot be written to.
+            RunError: If the work dir cannot be written to.
         """
         if self.outdated:
             say(f'{self.work_dir}: removing {_names(self.outdated)} of the run before')
             remove_checkpoints(self.work_dir, self.outdated)
         if self.run and self.run != read_run(self.work_dir):
             write_run(self.work_dir, self.run)
+
+
+class _Begin(Hook):
+    priority = 'LOWEST'  # after a checkpoint has been saved on trial
+
+    def __init__(self, claim: Claim) -> None:
+        self.claim = claim
+
+    def before_train(self, runner: Runner) -> None:
+        self.claim.begin()
 
 
 def claim_work_dir(cfg: Config, overwrite: bool = False, kind: str = 'training') -> Claim:
@@ -64,7 +83,7 @@ def claim_work_dir(cfg: Config, overwrite: bool = False, kind: str = 'training')
         kind (str): Who trains, for :func:`cdc_mm.checkpoints.read_run`. Defaults to ``training``.
 
     Returns:
-        Claim: Its ``begin()`` is to be called before ``runner.train()``.
+        Claim: Its ``hand_to(runner)`` is to be called before ``runner.train()``.
 
     Raises:
         ValueError: If the work dir cannot be written to, if a training is running in it, or if

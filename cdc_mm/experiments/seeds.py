@@ -57,7 +57,7 @@ def train_and_test(config: str, load_from: Optional[str] = None, launcher: str =
         set_dataloader_defaults(cfg)
         runner = build_runner(cfg)
         prepare_training(runner)
-        claim.begin()
+        claim.hand_to(runner)
     with clear_run_errors():
         runner.train()
         metrics = {} if why_untestable(cfg, unwrap_model(runner.model)) else runner.test()

@@ -168,35 +168,27 @@ def test_a_data_worker_that_is_killed_ends_the_run_with_its_reason(folder, call,
 
 
 HANGER = """
-import os, signal, time
+import time
 from mmengine.dist import get_rank
 from mmengine.hooks import Hook
 from mmpretrain.registry import HOOKS
 
 @HOOKS.register_module()
 class HangRank(Hook):
-    def __init__(self, how):
-        self.how = how
-
     def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
         if runner.iter == 3 and get_rank() == 1:
-            if self.how == 'sleep':
-                time.sleep(1000)
-            os.kill(os.getpid(), signal.SIGSTOP)
+            time.sleep(1000)
 """
 
 
-@pytest.mark.parametrize(
-    ('how', 'said'), [('sleep', r'hangs at .*hanger\.py'), ('stop', 'does not answer, last seen')]
-)
-def test_a_rank_that_hangs_is_named(tmp_path, how, said):
+def test_a_rank_that_hangs_is_named(tmp_path):
     (tmp_path / 'hanger.py').write_text(HANGER)
     config = tmp_path / 'config.py'
     config.write_text(
         f"_base_ = '{ROOT / CONFIG}'\n"
         "custom_imports = dict(imports=['cdc_mm', 'hanger'], allow_failed_imports=False)\n"
-        f"custom_hooks = [dict(type='HangRank', how={how!r})]\n"
-        'default_hooks = dict(rank_watch=dict(timeout=8))\n'
+        "custom_hooks = [dict(type='HangRank')]\n"
+        'default_hooks = dict(rank_watch=dict(timeout=6))\n'
     )
     env = dict(PORT=str(free_port()), PYTHONPATH=str(tmp_path))
     start = time.monotonic()
@@ -204,8 +196,8 @@ def test_a_rank_that_hangs_is_named(tmp_path, how, said):
                     '--cfg-options', *SMALL, check=False, env=env)  # fmt: skip
     assert time.monotonic() - start < 120 and done.returncode != 0
     (line,) = [line for line in done.stderr.splitlines() if line.startswith('error: ')]
-    assert re.match(rf'error: rank 1 on \S+ {said}', line), line
-    assert 'no rank has moved for 8 s (default_hooks.rank_watch.timeout)' in line
+    assert re.match(r'error: rank 1 on \S+ hangs at .*hanger\.py', line), line
+    assert 'no rank has moved for 6 s (default_hooks.rank_watch.timeout)' in line
 
 
 KILLER = """

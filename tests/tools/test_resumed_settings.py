@@ -36,6 +36,7 @@ def train(call, work_dir, epochs, *flags, options=()):
         'default_hooks.checkpoint.max_keep_ckpts=9', 'randomness.seed=0', *options))  # fmt: skip
 
 
+@pytest.mark.filterwarnings('error:Detected call of')
 def test_more_epochs_bring_their_schedule(tmp_path, call, capsys):
     train(call, tmp_path / 'whole', 4)
     train(call, tmp_path / 'parts', 2)

@@ -1,5 +1,6 @@
 """Work dirs through the tools: what an earlier run saved, and one that is still running."""
 
+import json
 import os
 import shutil
 import signal
@@ -196,3 +197,17 @@ def test_what_run_seeds_started_ends_with_it(tmp_path, processes):
             if _alive(pid):
                 os.kill(pid, signal.SIGKILL)
         process.kill()
+
+
+@pytest.mark.parametrize('kind', ['training', 'quickstart'])
+def test_the_quickstart_overwrites_only_itself(tmp_path, call, kind):
+    folder = tmp_path / 'cdc_digits'
+    folder.mkdir()
+    (folder / 'run.json').write_text(json.dumps(dict(id='x', kind=kind)))
+    (folder / 'epoch_9.pth').touch()
+    # Ends before the first iteration in any case: what was there stays.
+    stop = ['default_hooks.checkpoint.filename_tmpl={x}']
+    message = 'epoch_9.pth.*--overwrite' if kind == 'training' else 'could be saved: KeyError'
+    with pytest.raises(SystemExit, match=message):
+        call('quickstart', '--work-dir', tmp_path, options=stop)
+    assert (folder / 'epoch_9.pth').exists()

@@ -55,6 +55,7 @@ class RankWatchHook(Hook):
         self._done = threading.Event()
         # Of its own, as the main thread may wait in the other.
         store = distributed_c10d._get_default_store().clone()
+        store.set(_key(get_rank()), json.dumps(dict(self._state(0), place='its start')))
         threading.Thread(target=self._watch, args=(store, self._done), daemon=True).start()
 
     def after_run(self, runner) -> None:
@@ -88,24 +89,26 @@ class RankWatchHook(Hook):
         """Count progress."""
         self._steps += 1
 
+    def _state(self, beat: int) -> dict:
+        place, waits = _place()
+        return dict(
+            beat=beat,
+            steps=self._steps,
+            training=self._training,
+            place=place,
+            waits=waits,
+            host=socket.gethostname(),
+        )
+
     def _watch(self, store: Store, done: threading.Event) -> None:
         rank, size = get_rank(), get_world_size()
-        names = [f'cdc_mm_watch_{other}' for other in range(size)]
-        pause = min(5.0, self.timeout / 4)
+        names = [_key(other) for other in range(size)]
+        pause = min(1.0, self.timeout / 4)
         beat, seen, moved = 0, {}, time.monotonic()
         while not done.wait(pause):
             beat += 1
-            place, waits = _place()
-            state = dict(
-                beat=beat,
-                steps=self._steps,
-                training=self._training,
-                place=place,
-                waits=waits,
-                host=socket.gethostname(),
-            )
             try:
-                store.set(names[rank], json.dumps(state))
+                store.set(names[rank], json.dumps(self._state(beat)))
                 if not store.check(names):
                     continue  # not all have begun
                 states = [json.loads(text) for text in store.multi_get(names)]
@@ -118,12 +121,13 @@ class RankWatchHook(Hook):
                     moved = now
                 if before is None or before[0]['beat'] != there['beat']:
                     seen[other] = there, now
+            silent = [other for other, (_, last) in seen.items() if now - last > 10 * pause]
             limit = self.timeout
-            if not all(there['training'] for there in states):
+            # A rank that was stopped may not have had the time to say that it trains.
+            if not all(states[other]['training'] for other in set(range(size)) - set(silent)):
                 limit = self.timeout_elsewhere
             if now - moved <= limit:
                 continue
-            silent = [other for other, (_, last) in seen.items() if now - last > 3 * pause]
             hung, text = name_hung(states, silent)
             if rank == min(set(range(size)) - set(hung) or {0}):
                 name = 'timeout' if limit == self.timeout else 'timeout_elsewhere'
@@ -161,6 +165,10 @@ def name_hung(states: List[Dict], silent: List[int]) -> Tuple[List[int], str]:
         f'rank {rank} on {states[rank]["host"]} {what} at {states[rank]["place"]}' for rank in hung
     )
     return hung, text
+
+
+def _key(rank: int) -> str:
+    return f'cdc_mm_watch_{rank}'
 
 
 def _place() -> Tuple[str, bool]:

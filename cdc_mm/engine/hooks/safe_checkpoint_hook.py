@@ -29,7 +29,7 @@ class SafeCheckpointHook(CheckpointHook):
         if self.backend_args is None and isinstance(get_file_backend(out_dir), LocalBackend):
             self.backend_args = dict(backend='atomic')
         super().before_train(runner)
-        self._run = read_run(runner.work_dir).get('id')
+        self._run = None
         self._rehearse(runner)
 
     def _rehearse(self, runner) -> None:
@@ -60,6 +60,7 @@ class SafeCheckpointHook(CheckpointHook):
                 checkpoint[key] = _to_plain(value)
 
     def _save_checkpoint_with_step(self, runner, step: int, meta: dict) -> None:
+        self._run = self._run or read_run(runner.work_dir).get('id')
         if self._run is not None:
             meta['run_id'] = self._run
             if is_main_process() and read_run(runner.work_dir).get('id', self._run) != self._run:

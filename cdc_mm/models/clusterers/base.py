@@ -110,7 +110,10 @@ class BaseClusterer(BaseModel, metaclass=ABCMeta):
         return {}
 
     def prepare(self, num_images: int) -> None:
-        """Get ready for training on ``num_images`` images, before a checkpoint is loaded."""
+        """Get ready for training on ``num_images`` images, before a checkpoint is loaded.
+
+        Done twice for the same images, the second time changes nothing.
+        """
 
     def take_targets(self, num_images: int) -> ClusterTargets:
         """Make room for clusters of the training images that training takes as targets.

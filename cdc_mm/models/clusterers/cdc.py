@@ -31,8 +31,9 @@ class CDC(MomentumCDC):
             filled in from the encoder and the head when not given.
         head (dict): Config of the :class:`CDCHead`.
         queue_size (int, optional): Number of past keys kept as negatives, any size and independent
-            of the batch size. Defaults to what the data allow: half the number of training images,
-            so that an image seldom meets its own past key, at most 65536, MoCo's.
+            of the batch size. Defaults to what the data allow, as is taken where it exceeds the
+            number of training images: half that number, so that an image seldom meets its own
+            past key, at most 65536, MoCo's.
         momentum (float): Share of the momentum encoder that a step keeps, in [0, 1]. Defaults to
             0.999, MoCo's.
         symmetric (bool): Whether each view serves as query and as key, the loss being the mean of
@@ -66,22 +67,25 @@ class CDC(MomentumCDC):
             self.queue.start(self.head.normalize(torch.randn(queue_size, self.head.out_dim)))
 
     def prepare(self, num_images: int) -> None:
-        """Size the queue by the data if the config does not say, and tell if it is too long.
+        """Size the queue by the data, if the config does not say or says more than there are.
 
         Args:
             num_images (int): The images of the training data.
         """
-        if self.queue_size is None:
-            # At least K rows, which top up the assigner.
-            size = max(min(num_images // 2, _MOCO_QUEUE), self.num_clusters)
-            # Of its own generator, so that every rank begins with the same rows.
-            rows = torch.randn(size, self.head.out_dim, generator=torch.Generator().manual_seed(0))
-            self.queue.start(self.head.normalize(rows).to(self.head.cluster_sizes.device))
-        elif self.queue_size > num_images:
+        # At least K rows, which top up the assigner.
+        fitting = max(min(num_images // 2, _MOCO_QUEUE), self.num_clusters)
+        too_long = self.queue_size is not None and self.queue_size > num_images
+        size = fitting if self.queue_size is None or too_long else self.queue_size
+        if len(self.queue) == size:
+            return
+        # Of its own generator, so that every rank begins with the same rows.
+        rows = torch.randn(size, self.head.out_dim, generator=torch.Generator().manual_seed(0))
+        self.queue.start(self.head.normalize(rows).to(self.head.cluster_sizes.device))
+        if too_long:
             MMLogger.get_current_instance().warning(
-                f'The queue of {self.queue_size} keys is longer than the {num_images} training '
-                'images: they meet their own past keys as negatives. Leave model.queue_size out, '
-                f'or set it to at most {max(num_images // 2, 1)}.'
+                f'A queue of {self.queue_size} keys is longer than the {num_images} training '
+                f'images, which would meet their own past keys as negatives: it has {size}. Leave '
+                'queue_size out, or set it to None, to have it sized by the data.'
             )
 
     def encode_query(self, x: Tensor) -> Tensor:

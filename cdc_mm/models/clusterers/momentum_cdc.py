@@ -69,6 +69,7 @@ class MomentumCDC(BaseClusterer):
         self.momentum_encoder = MomentumEncoder(followed)
         self.queue = Queue()
         self.targets = ClusterTargets(head.num_clusters)
+        self.register_load_state_dict_pre_hook(_look_for_momentum_encoder)
         self.register_load_state_dict_post_hook(_follow_query_encoder)
 
     def _check_widths(self) -> None:
@@ -187,10 +188,13 @@ class MomentumCDC(BaseClusterer):
                 state_dict[prefix + new] = state_dict.pop(prefix + old)
 
 
+def _look_for_momentum_encoder(model: MomentumCDC, state_dict: dict, prefix: str, *_) -> None:
+    model._momentum_is_given = any(
+        name.startswith(f'{prefix}momentum_encoder.') for name in state_dict
+    )
+
+
 def _follow_query_encoder(model: MomentumCDC, incompatible_keys) -> None:
     """After loading a checkpoint without a momentum encoder, start it from the query encoder."""
-    own = {f'momentum_encoder.{name}' for name, _ in model.momentum_encoder.named_parameters()}
-    missing = incompatible_keys.missing_keys
-    # Inside a wrapper the names are longer.
-    if all(any(name.endswith(key) for name in missing) for key in own):
+    if not model._momentum_is_given:
         model.momentum_encoder.copy_from(model)

@@ -115,8 +115,9 @@ class SelfLabel(BaseClusterer):
     def prepare(self, num_images: int) -> None:
         """Make the record of pseudo-labels, and prepare the clusterer."""
         self.clusterer.prepare(num_images)
-        device = next(self.parameters()).device
-        self.pseudo_labels = PseudoLabels(num_images, self.num_clusters).to(device)
+        if self.pseudo_labels is None or len(self.pseudo_labels.current) != num_images:
+            device = next(self.parameters()).device
+            self.pseudo_labels = PseudoLabels(num_images, self.num_clusters).to(device)
 
     def loss(self, batch: Dict[str, Tensor]) -> Dict[str, Tensor]:
         """The clusterer's losses, unless this fine-tunes, and the term of self-labelling.

@@ -99,6 +99,20 @@ def test_shares_one_frozen_encoder():
         build(num_heads=0)
 
 
+def test_a_head_without_a_momentum_encoder_starts_its_own_alone():
+    source, target = build(seed=1), build(seed=2)
+    with torch.no_grad():
+        for head in source.heads:
+            head.momentum_encoder.neck.mlp[0].bias.add_(1)
+    state = source.state_dict()
+    for name in [name for name in state if name.startswith('heads.1.momentum_encoder.')]:
+        del state[name]
+    target.load_state_dict(state, strict=False)
+    for i, head in enumerate(target.heads):
+        given = source.heads[i].momentum_encoder if i != 1 else source.heads[1]
+        assert torch.equal(head.momentum_encoder.neck.mlp[0].bias, given.neck.mlp[0].bias)
+
+
 def _rank(rank, world_size):
     model = build()
     model([part.chunk(world_size)[rank] for part in rows()], mode='loss')

@@ -111,7 +111,7 @@ def test_predicts_as_the_clusterer():
 
 def test_checkpoints_go_both_ways():
     wrapper, cdc = build(seed=1), build(seed=2).clusterer
-    wrapper.prepare(10)
+    wrapper.prepare(100)
     cdc.load_state_dict(wrapper.state_dict(), strict=False)
     assert torch.equal(cdc.neck.mlp[0].weight, wrapper.clusterer.neck.mlp[0].weight)
     assert torch.equal(cdc.queue.rows, wrapper.clusterer.queue.rows)
