@@ -1,5 +1,9 @@
+import functools
 import gc
+import http.server
 import logging
+import os
+import threading
 
 import numpy as np
 import pytest
@@ -25,3 +29,32 @@ def _scope_and_seed():
 def pytest_collection_finish():
     """What is imported stays: mmengine looks for garbage with every data set that it opens."""
     gc.freeze()
+
+
+class Quiet(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *args):
+        """Say nothing."""
+
+    def send_header(self, name, value):
+        if name == 'Content-Length' and 'short' in self.path:
+            value = str(int(value) + 100)
+        super().send_header(name, value)
+
+
+@pytest.fixture
+def served(tmp_path, monkeypatch):
+    """A folder and its address; no code that a test puts there may run."""
+    monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path / 'cache'))
+    monkeypatch.setenv('no_proxy', '127.0.0.1')
+    monkeypatch.delenv('CDC_MM_PWNED', raising=False)
+    monkeypatch.delenv('TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD', raising=False)
+    folder = tmp_path / 'served'
+    folder.mkdir()
+    server = http.server.ThreadingHTTPServer(
+        ('127.0.0.1', 0), functools.partial(Quiet, directory=str(folder))
+    )
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield folder, f'http://127.0.0.1:{server.server_port}'
+    server.shutdown()
+    server.server_close()
+    assert 'CDC_MM_PWNED' not in os.environ

@@ -12,7 +12,6 @@ from .files import (
     read_meta,
     read_state_dict,
     trust_checkpoints,
-    untrusted_checkpoint,
 )
 from .layouts import check_backbone, fit_backbone, pick_backbone, read_backbone
 from .work_dir import (
@@ -47,6 +46,5 @@ __all__ = [
     'read_state_dict',
     'remove_checkpoints',
     'trust_checkpoints',
-    'untrusted_checkpoint',
     'write_run',
 ]

@@ -1,4 +1,4 @@
-"""mmengine reads checkpoints through our checks: ``load_from``, ``--resume``, ``Pretrained``."""
+"""mmengine reads every checkpoint through our checks, also those of ``init_cfg``."""
 
 from typing import Any, Optional
 

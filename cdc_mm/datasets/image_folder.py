@@ -1,7 +1,7 @@
 import os
 import re
 from collections import Counter
-from typing import List, Optional, Sequence, Tuple, Union
+from typing import Iterable, List, Optional, Sequence, Tuple, Union
 
 from mmengine.logging import MMLogger
 from mmpretrain.datasets import CustomDataset
@@ -132,10 +132,12 @@ def _is_hidden(path: str) -> bool:
     return any(part.startswith('.') for part in path.split(os.sep))
 
 
-def _left_out(paths: List[str]) -> str:
-    if not paths:
+def _left_out(paths: Iterable[str]) -> str:
+    kinds = Counter(
+        os.path.splitext(path)[1].lower() or 'no suffix' for path in paths if not _is_hidden(path)
+    )
+    if not kinds:
         return ''
-    kinds = Counter(os.path.splitext(path)[1].lower() or 'no suffix' for path in paths)
     named = ', '.join(f'{count} {kind}' for kind, count in kinds.most_common(4))
     more = ', ...' if len(kinds) > 4 else ''
     return f'; left out by their suffix: {named}{more}'

@@ -111,6 +111,7 @@ def png_of_size(width, height):
         (b'some text', 'no image'),
         (b'%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n', 'no image'),
         (png_of_size(60_000, 60_000), 'decompression bomb'),
+        (png_of_size(10_001, 10_000), '10001x10000.*more than the 100 million of max_pixels'),
         (png_of_size(30, 20), '(?i)truncated'),
         (MODES['jpeg'][0][:-20], '(?i)truncated'),
         (MODES['jpeg'][0][: len(MODES['jpeg'][0]) // 2], '(?i)truncated'),
@@ -146,3 +147,37 @@ def test_no_content_does_more_than_refuse(name, changes, end):
         assert str(error)
     else:
         assert image.dtype == np.uint8 and image.ndim == 3 and image.shape[2] == 3
+
+
+def test_the_limit_of_pixels_is_by_config():
+    content = encode(PIXELS, 'PNG')
+    assert decode_image(content, max_pixels=600).shape == (20, 30, 3)
+    with pytest.raises(ValueError, match='30x20'):
+        decode_image(content, max_pixels=599)
+
+
+@pytest.mark.parametrize(
+    ('min_side', 'shorter'), [(None, 800), (401, 800), (400, 400), (150, 200), (100, 100), (1, 100)]
+)
+@pytest.mark.parametrize('orientation', [1, 6])
+def test_a_jpeg_is_decoded_as_small_as_it_may_be(min_side, shorter, orientation):
+    exif = Image.Exif()
+    exif[0x112] = orientation
+    content = encode(cv2.resize(PIXELS, (1200, 800)), 'JPEG', exif=exif)
+    image = decode_image(content, min_side=min_side)
+    expected = (shorter, shorter * 3 // 2)
+    assert image.shape[:2] == (expected if orientation == 1 else expected[::-1])
+    assert decode_image(encode(PIXELS, 'PNG'), min_side=1).shape == (20, 30, 3)
+
+
+@pytest.mark.parametrize('size', [(1024, 1536), (3001, 4003)])
+def test_what_is_shrunk_anyway_is_the_same_from_a_small_decode(size):
+    """Within 2 of 255 in the mean, also where there is noise in every pixel."""
+    image = cv2.resize(PIXELS, size[::-1], interpolation=cv2.INTER_CUBIC).astype(int)
+    image = (image + RNG.randint(-40, 41, size=image.shape)).clip(0, 255).astype(np.uint8)
+    content = encode(image, 'JPEG', quality=95)
+    whole, small = (
+        np.asarray(Image.fromarray(decode_image(content, min_side=side)).resize((384, 256)), int)
+        for side in (None, 512)
+    )
+    assert np.abs(whole - small).mean() < 2 and np.abs(whole - small).max() < 25

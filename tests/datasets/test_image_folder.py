@@ -1,4 +1,5 @@
 import pytest
+from mmengine.logging import MMLogger
 from mmpretrain.registry import DATASETS
 from PIL import Image
 
@@ -70,7 +71,7 @@ def test_says_what_is_missing(tmp_path):
     ):
         build(tmp_path / 'none')
     (tmp_path / 'a.txt').write_text('no image')
-    with pytest.raises(FileNotFoundError, match=r'holds no images. .* being .bmp .jpeg .jpg'):
+    with pytest.raises(FileNotFoundError, match=r'holds no images. .* being .bmp .gif .jpeg .jpg'):
         build(tmp_path)
 
 
@@ -117,3 +118,23 @@ def test_a_wrong_list_is_refused(tmp_path, text, with_label, message):
     (tmp_path / 'list.txt').write_text(text)
     with pytest.raises(ValueError, match=message):
         build(tmp_path, ann_file=str(tmp_path / 'list.txt'), with_label=with_label)
+
+
+@pytest.mark.parametrize(
+    'name', ['../x.jpg', '/etc/x.jpg', 'a/../../x.jpg', r'..\x.jpg', 'http://x/x.jpg']
+)
+@pytest.mark.parametrize('label', ['', ' 1'])
+def test_a_list_stays_in_its_folder(tmp_path, name, label):
+    (tmp_path / 'list.txt').write_text(f'a/x.jpg{label}\n{name}{label}\n')
+    with pytest.raises(ValueError, match=r'list\.txt names .*x\.jpg, which lies outside'):
+        DATASETS.build(dict(type='ImageFolder', data_root=str(tmp_path), ann_file='list.txt'))
+
+
+def test_gif_is_an_image_and_what_is_left_out_is_counted(tmp_path, monkeypatch):
+    lines = []
+    monkeypatch.setattr(MMLogger, 'info', lambda self, line, *args, **kwargs: lines.append(line))
+    for name in ('a.gif', 'b.jpg', 'c.HEIC', 'd.heic', 'README', '.hidden'):
+        (tmp_path / name).touch()
+    data = DATASETS.build(dict(type='ImageFolder', data_root=str(tmp_path)))
+    assert len(data) == 2
+    assert lines[0].endswith('; left out by their suffix: 2 .heic, 1 no suffix')

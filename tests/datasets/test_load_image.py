@@ -124,3 +124,17 @@ def test_two_workers_list_an_image_once(folder, log_file):
     for _ in range(2):
         load(folder / 'text.jpg', on_error='skip')
     assert len((log_file.parent / LIST_NAME).read_text().splitlines()) == 1
+
+
+def test_limits_follow_the_policy(folder):
+    assert is_blank(load(folder / 'x.png', on_error='blank', max_pixels=599))
+    with pytest.raises(RunError, match=r'x\.png cannot be read: .*max_pixels of LoadImage'):
+        load(folder / 'x.png', max_pixels=599)
+    Image.new('RGB', (64, 32)).save(folder / 'y.jpg')
+    assert load(folder / 'y.jpg', min_side=16)['img_shape'] == (16, 32)
+
+
+@pytest.mark.parametrize('argument', [dict(min_side=0), dict(max_pixels=0), dict(max_pixels=10**9)])
+def test_refuses_limits_out_of_range(argument):
+    with pytest.raises(ValueError, match=next(iter(argument))):
+        load('x', **argument)

@@ -2,6 +2,8 @@
 
 import importlib.util
 import json
+import os
+import pickle
 import re
 import sys
 
@@ -210,6 +212,14 @@ def test_coco_files_of_the_users(tmp_path, pretrained, call):
     assert 'of the paper' not in text
 
 
+class MakesFolder:
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return os.mkdir, (self.path,)
+
+
 class TestRefusals:
     def refuse(self, call, message, *args):
         with pytest.raises(SystemExit, match=message):
@@ -255,6 +265,23 @@ class TestRefusals:
         self.refuse(call, 'is damaged', *own_args, *weights)
         self.refuse(call, 'this starts from .*x.pkl', '--pretrained', pretrained, *own_args,
                     *weights)  # fmt: skip
+
+    @pytest.mark.parametrize('name', ['x.pkl', 'x.pth', 'x.pyth'])
+    def test_weights_that_hold_code(self, call, own_args, tmp_path, monkeypatch, name):
+        monkeypatch.delenv('TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD', raising=False)
+        path = tmp_path / name
+        content = dict(model={}, __author__='x', extra=MakesFolder(str(tmp_path / 'ran')))
+        if name == 'x.pkl':
+            path.write_bytes(pickle.dumps(content))
+        else:
+            torch.save(content, path)
+        flag = 'holds Python objects.*--trust-checkpoint'
+        self.refuse(call, flag, *own_args, 'MODEL.WEIGHTS', path)
+        self.refuse(call, flag, '--eval-only', *own_args, 'MODEL.WEIGHTS', path)
+        (tmp_path / 'out').mkdir(exist_ok=True)
+        (tmp_path / 'out/last_checkpoint').write_text(f'../{name}')
+        self.refuse(call, flag, '--resume', *own_args)
+        assert not (tmp_path / 'ran').exists()
 
     def test_pretrained_weights_for_the_baseline_without(self, call, own_args, pretrained):
         self.refuse(call, 'this starts from random weights', '--pretrained', pretrained,
