@@ -1,6 +1,9 @@
+import io
 import os
+import pickletools
 import zipfile
 from collections import OrderedDict
+from contextlib import suppress
 from pathlib import Path
 from typing import Iterable, List, Mapping, Optional, Tuple
 
@@ -144,7 +147,7 @@ def check_checkpoint(model: nn.Module, filename: str, purpose: str) -> None:
             says how the names of what prediction does not use start.
         filename (str): The checkpoint, a file or its address.
         purpose (str): ``resume`` wants every weight, ``test`` all that prediction uses, ``init``
-            (``load_from``) at least one, all of the right shape.
+            (``load_from``) at least one; those that prediction uses of the right shape.
 
     Raises:
         FileNotFoundError: If there is no such file.
@@ -167,7 +170,7 @@ def check_weights(
     missing = [k for k in wanted if k not in state]
     misfits = [
         f'{k} {tuple(state[k].shape)}, the model has {tuple(own[k].shape)}'
-        for k in (own if purpose == 'init' else wanted)
+        for k in wanted
         if k in state and state[k].shape != own[k].shape
     ]
     if misfits:
@@ -218,13 +221,28 @@ def _load(filename: str, mmap: bool = False) -> dict:
             _check_sums(filename, 'data.pkl' if mmap else '')
         checkpoint = torch.load(filename, map_location='cpu', mmap=mmap and is_zip)
     except Exception as error:  # damaged files make unpickling raise anything
-        if 'Weights only load failed' not in str(error):
+        if 'Weights only load failed' not in str(error) or not _names_code(filename):
             reason = str(error).strip().split('\n')[0] or type(error).__name__
             raise DamagedCheckpointError(
                 f'{filename} is damaged or no checkpoint: {reason}'
             ) from error
         raise untrusted_checkpoint(filename) from error
     return checkpoint if isinstance(checkpoint, dict) else {}
+
+
+def _names_code(filename: str) -> bool:
+    """Whether a file holds a pickle that refers to code. It is read as text, not followed."""
+    content = Path(filename).read_bytes()
+    if zipfile.is_zipfile(filename):
+        with zipfile.ZipFile(filename) as archive:
+            parts = [name for name in archive.namelist() if name.endswith('data.pkl')]
+            content = b''.join(archive.read(name) for name in parts)
+    stream, names = io.BytesIO(content), set()
+    with suppress(Exception):  # where pickles end and other bytes begin
+        while stream.tell() < len(content):  # older files hold several, one after the other
+            for instruction, _, _ in pickletools.genops(stream):
+                names.add(instruction.name)
+    return bool(names & {'GLOBAL', 'STACK_GLOBAL', 'INST', 'OBJ', 'EXT1', 'EXT2', 'EXT4'})
 
 
 def _check_sums(filename: str, suffix: str) -> None:

@@ -148,7 +148,7 @@ class _Checkpointer(DetectionCheckpointer):
             return super()._load_file(filename)
         content = read_arrays(filename)  # in place of pickle.load; the rest is detectron2's
         if not isinstance(content, dict):
-            raise ValueError(f'{filename} holds no weights')
+            raise ValueError(f'{filename} is damaged or no checkpoint: it holds no weights')
         if 'model' in content and '__author__' in content:
             return content
         blobs = content.get('blobs', content)
