@@ -24,6 +24,9 @@ def _scope_and_seed():
             logger.removeHandler(handler)
     torch.manual_seed(0)
     np.random.seed(0)
+    # A config of the test before may have asked for it, for the whole process.
+    torch.use_deterministic_algorithms(False)
+    torch.backends.cudnn.deterministic = False
 
 
 def pytest_collection_finish():

@@ -72,6 +72,8 @@ def test_ctrl_c_is_one_line(tmp_path):
          *SMALL, 'train_cfg.max_epochs=1000'],
         cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         env={**os.environ, 'OMP_NUM_THREADS': '1'},
+        # A suite in the background of a shell ignores the signal, and so would its children.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )  # fmt: skip
     while not (tmp_path / 'epoch_1.pth').is_file() and process.poll() is None:
         time.sleep(0.1)
