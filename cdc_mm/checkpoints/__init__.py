@@ -13,7 +13,13 @@ from .files import (
     read_state_dict,
     trust_checkpoints,
 )
-from .layouts import check_backbone, fit_backbone, pick_backbone, read_backbone
+from .layouts import (
+    check_backbone,
+    fill_backbone,
+    fit_backbone,
+    pick_backbone,
+    read_backbone,
+)
 from .work_dir import (
     list_checkpoints,
     newest_checkpoint,
@@ -30,6 +36,7 @@ __all__ = [
     'check_checkpoint',
     'check_weights',
     'fetch_checkpoint',
+    'fill_backbone',
     'find_resumable',
     'fit_backbone',
     'is_trusting',

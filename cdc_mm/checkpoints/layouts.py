@@ -183,3 +183,10 @@ def check_backbone(
             'of another architecture: set model.backbone to the one it was trained with.'
         )
     check_finite(weights, names, filename)
+
+
+def fill_backbone(backbone: nn.Module, weights: State, filename: str) -> None:
+    """Fill the whole backbone with weights; see :func:`check_backbone` for what is refused."""
+    check_backbone(backbone, weights, filename)
+    # Not strict: old files lack the counters of batch norm.
+    backbone.load_state_dict(weights, strict=False)

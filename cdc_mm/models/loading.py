@@ -7,8 +7,8 @@ from mmpretrain.registry import MODELS
 from torch import nn
 
 from cdc_mm.checkpoints import (
-    check_backbone,
-    check_checkpoint,
+    check_weights,
+    fill_backbone,
     fit_backbone,
     read_backbone,
     read_state_dict,
@@ -42,8 +42,9 @@ def load_weights(model: nn.Module, checkpoint: str) -> None:
         FileNotFoundError: If there is no such file.
         ValueError: If the checkpoint does not fit.
     """
-    check_checkpoint(model, checkpoint, 'test')
-    model.load_state_dict(read_state_dict(checkpoint), strict=False)
+    weights = read_state_dict(checkpoint)
+    check_weights(model, weights, checkpoint, 'test')
+    model.load_state_dict(weights, strict=False)
 
 
 def load_backbone(backbone: nn.Module, checkpoint: str) -> None:
@@ -54,6 +55,4 @@ def load_backbone(backbone: nn.Module, checkpoint: str) -> None:
         ValueError: If it does not fill the backbone.
     """
     weights = fit_backbone(read_backbone(checkpoint, backbone=backbone), backbone)
-    check_backbone(backbone, weights, checkpoint)
-    # Not strict: old files lack the counters of batch norm.
-    backbone.load_state_dict(weights, strict=False)
+    fill_backbone(backbone, weights, checkpoint)

@@ -6,7 +6,7 @@ from mmengine.logging import MMLogger
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
-from cdc_mm.checkpoints import check_backbone, fit_backbone, read_backbone
+from cdc_mm.checkpoints import fill_backbone, fit_backbone, read_backbone
 
 
 class BaseEncoder(BaseModule, metaclass=ABCMeta):
@@ -90,9 +90,7 @@ class BaseEncoder(BaseModule, metaclass=ABCMeta):
 
     def fill(self, state: Dict[str, Tensor], filename: str) -> None:
         """Fill the network with weights, and say how many; see ``init_weights``."""
-        check_backbone(self.backbone, state, filename)
-        # Not strict: old files lack the counters of batch norm.
-        self.backbone.load_state_dict(state, strict=False)
+        fill_backbone(self.backbone, state, filename)
         MMLogger.get_current_instance().info(
             f'{filename} fills the whole {type(self.backbone).__name__}: {len(state)} tensors.'
         )
