@@ -1,21 +1,24 @@
 from .assigners import SinkhornAssigner
-from .clusterers import CDC, BaseClusterer, CDCMoCoV3, MultiHead, SelfLabel
+from .clusterers import CDC, SCAN, BaseClusterer, CDCMoCoV3, MultiHead, SelfLabel
 from .data_preprocessors import MultiViewDataPreprocessor
-from .encoders import BaseEncoder, Encoder, SmallConvNet, TimmEncoder, TorchvisionEncoder
+from .encoders import BaseEncoder, EfficientNetLite, Encoder, SmallConvNet, TimmEncoder, TorchvisionEncoder
 from .heads import CDCHead
 from .layers import SplitBatchNorm2d
-from .losses import CDCLoss, SelfLabelLoss
+from .losses import CDCLoss, SCANLoss, SelfLabelLoss
 
 __all__ = [
     'CDC',
+    'SCAN',
     'BaseClusterer',
     'BaseEncoder',
     'CDCHead',
     'CDCLoss',
     'CDCMoCoV3',
+    'EfficientNetLite',
     'Encoder',
     'MultiHead',
     'MultiViewDataPreprocessor',
+    'SCANLoss',
     'SelfLabel',
     'SelfLabelLoss',
     'SinkhornAssigner',

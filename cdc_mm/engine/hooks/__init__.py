@@ -1,5 +1,6 @@
 from .broadcast_bn_hook import BroadcastBNHook
 from .collapse_watch_hook import CollapseWatchHook
+from .consensus_hook import ConsensusHook
 from .contact_sheet_hook import ContactSheetHook
 from .exact_resume_hook import ExactResumeHook
 from .faulty_images_hook import FaultyImagesHook
@@ -17,6 +18,7 @@ from .self_label_hook import SelfLabelHook
 __all__ = [
     'BroadcastBNHook',
     'CollapseWatchHook',
+    'ConsensusHook',
     'ContactSheetHook',
     'ExactResumeHook',
     'FaultyImagesHook',

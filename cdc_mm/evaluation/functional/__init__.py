@@ -11,6 +11,7 @@ from .clustering import (
     match_clusters,
     size_metrics,
 )
+from .consensus import consensus
 from .kmeans import kmeans_clusters, unit_rows
 from .knn import knn_accuracy, knn_scores, vote_accuracy
 from .linear_svm import low_shot_rows, svm_scores
@@ -23,6 +24,7 @@ __all__ = [
     'category_similarity',
     'class_average_precisions',
     'cluster_accuracy',
+    'consensus',
     'interpolated_average_precision',
     'kmeans_clusters',
     'knn_accuracy',

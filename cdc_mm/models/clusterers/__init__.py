@@ -1,14 +1,18 @@
 from .base import BaseClusterer, check_views
 from .cdc import CDC
 from .cdc_mocov3 import CDCMoCoV3
+from .ensemble import EnsembleClusterer
 from .momentum_cdc import MomentumCDC
 from .multi_head import MultiHead
+from .scan import SCAN
 from .self_label import SelfLabel
 
 __all__ = [
     'CDC',
+    'SCAN',
     'BaseClusterer',
     'CDCMoCoV3',
+    'EnsembleClusterer',
     'MomentumCDC',
     'MultiHead',
     'SelfLabel',

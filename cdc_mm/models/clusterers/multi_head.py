@@ -1,22 +1,19 @@
 from typing import Dict, Optional, Tuple, Union
 
 import torch
-from mmengine.dist import all_reduce
 from mmengine.model import ModuleList
 from mmpretrain.registry import MODELS
 from torch import Tensor, nn
 
-from .base import BaseClusterer, build_backbone
-
-_KEEP = 0.99
+from .base import build_backbone
+from .ensemble import EnsembleClusterer
 
 
 @MODELS.register_module()
-class MultiHead(BaseClusterer):
-    """Several clusterers side by side on the rows of one frozen encoder; the best one predicts.
+class MultiHead(EnsembleClusterer):
+    """Several clusterers of any kind side by side on the rows of one frozen encoder.
 
-    The best is the one of least loss, a moving average over the training that checkpoints keep: no
-    label chooses (SCAN, section 3.2, trains ten heads so).
+    The one of least loss predicts, or some of them together: :class:`EnsembleClusterer`.
 
     Args:
         clusterer (dict): Config of one clusterer on rows, without a backbone.
@@ -26,10 +23,6 @@ class MultiHead(BaseClusterer):
 
     Raises:
         ValueError: If ``num_heads`` is out of range or the encoder is not frozen.
-
-    Attributes:
-        losses (Tensor): Moving average of each head's total loss, a buffer (num_heads,); infinite
-            before the first step.
     """
 
     def __init__(
@@ -40,23 +33,17 @@ class MultiHead(BaseClusterer):
         data_preprocessor: Optional[Union[dict, nn.Module]] = None,
         init_cfg: Optional[dict] = None,
     ) -> None:
-        if num_heads < 1:
-            raise ValueError(f'num_heads must be at least 1, got {num_heads}')
         encoder = build_backbone(backbone)
         if encoder is not None and not encoder.frozen:
             raise ValueError(
                 'the heads of MultiHead share the rows of a frozen encoder: set model.backbone to '
                 'dict(type="Encoder", backbone=..., freeze=True).'
             )
-        heads = [MODELS.build({'backbone': None, **clusterer}) for _ in range(num_heads)]
-        super().__init__(heads[0].num_clusters, encoder, data_preprocessor, init_cfg)
+        heads = [MODELS.build({'backbone': None, **clusterer}) for _ in range(max(1, num_heads))]
+        super().__init__(
+            heads[0].num_clusters, num_heads, encoder, data_preprocessor, init_cfg
+        )
         self.heads = ModuleList(heads)
-        self.register_buffer('losses', torch.full((num_heads,), float('inf')))
-
-    @property
-    def best(self) -> int:
-        """The number of the head of least loss; the first before training."""
-        return int(self.losses.argmin())
 
     @property
     def needs(self) -> Tuple[str, ...]:
@@ -90,9 +77,9 @@ class MultiHead(BaseClusterer):
         for head in self.heads:
             head.prepare(num_images)
 
-    def scores(self, rows: Tensor) -> Tensor:
-        """Scores of the best head for rows (B, D), shape (B, K)."""
-        return self.heads[self.best].scores(rows)
+    def head_scores(self, rows: Tensor) -> Tensor:
+        """Scores of every head for rows (B, D), shape (H, B, K)."""
+        return torch.stack([head.scores(rows) for head in self.heads])
 
     def embed(self, rows: Tensor) -> Dict[str, Tensor]:
         """Features of the best head."""
@@ -119,16 +106,8 @@ class MultiHead(BaseClusterer):
         rows = {k: v if k == 'sample_idx' else self.encode(v) for k, v in batch.items()}
         results = [head.loss(rows) for head in self.heads]
         losses = {name: sum(r[name] for r in results) / len(results) for name in results[0]}
-        losses['best_objective'] = self._track(results)
-        return losses
-
-    @torch.no_grad()
-    def _track(self, results: list) -> Tensor:
-        totals = torch.stack(
-            [sum(v for k, v in result.items() if 'loss' in k).detach() for result in results]
-        ).to(self.losses)
-        all_reduce(totals, 'mean')  # every rank chooses alike
-        average = torch.lerp(totals, self.losses, _KEEP)
-        self.losses.copy_(torch.where(self.losses.isinf(), totals, average))
         # mmengine would minimise what has "loss" in its name.
-        return self.losses.min()
+        losses['best_objective'] = self.track(
+            torch.stack([sum(v for k, v in r.items() if 'loss' in k) for r in results])
+        )
+        return losses

@@ -3,5 +3,6 @@ from .momentum_encoder import MomentumEncoder
 from .projection import project_rows
 from .queue import Queue
 from .split_batch_norm import SplitBatchNorm2d
+from .standardize import Standardize
 
-__all__ = ['ClusterTargets', 'MomentumEncoder', 'Queue', 'SplitBatchNorm2d', 'project_rows']
+__all__ = ['ClusterTargets', 'MomentumEncoder', 'Queue', 'SplitBatchNorm2d', 'Standardize', 'project_rows']

@@ -1,0 +1,84 @@
+from typing import Dict, Optional, Tuple, Union
+
+import torch
+from mmpretrain.registry import MODELS
+from torch import Tensor, nn
+
+from ..layers import Standardize
+from .base import build_backbone
+from .ensemble import EnsembleClusterer
+
+
+@MODELS.register_module()
+class SCAN(EnsembleClusterer):
+    """Semantic clustering by adopting nearest neighbours: linear heads on the rows of a pretext.
+
+    An image and one of its nearest neighbours shall have the same cluster. The head of least loss
+    predicts, as in the paper, or with :class:`ConsensusHook` the best ones together.
+
+    Implementation of `SCAN: Learning to Classify Images without Labels
+    <https://arxiv.org/abs/2005.12320>`_ (section 2.2). Rows are standardised, as those of an
+    encoder that was trained elsewhere have any scale.
+
+    Args:
+        num_clusters (int): K.
+        backbone (dict, optional): Config of an encoder or of any backbone; None takes rows.
+        in_channels (int, optional): D, the width of the rows; the encoder's when not given.
+        num_heads (int): How many heads. Defaults to 10, SCAN's.
+        loss (dict, optional): Config of the loss. Defaults to :class:`SCANLoss`.
+        data_preprocessor (dict, optional): Config of the preprocessor.
+
+    Raises:
+        ValueError: If neither an encoder nor ``in_channels`` says how wide rows are, or a value is
+            out of range.
+    """
+
+    needs: Tuple[str, ...] = ('view1', 'neighbor')
+    remedies = dict(
+        largest_share='raise model.loss.entropy_weight',
+        dead_clusters='raise model.loss.entropy_weight, or lower num_clusters',
+    )
+
+    def __init__(
+        self,
+        num_clusters: int,
+        backbone: Optional[dict] = None,
+        in_channels: Optional[int] = None,
+        num_heads: int = 10,
+        loss: Optional[dict] = None,
+        data_preprocessor: Optional[Union[dict, nn.Module]] = None,
+        init_cfg: Optional[dict] = None,
+    ) -> None:
+        encoder = build_backbone(backbone)
+        super().__init__(num_clusters, num_heads, encoder, data_preprocessor, init_cfg)
+        if in_channels is None:
+            if encoder is None:
+                raise ValueError('without a backbone SCAN needs in_channels, the width of the rows')
+            in_channels = encoder.feat_dim
+        self.standardize = Standardize(in_channels)
+        # All heads in one product.
+        self.head = nn.Linear(in_channels, num_heads * num_clusters)
+        self.loss_module = MODELS.build(loss or dict(type='SCANLoss'))
+
+    def head_scores(self, rows: Tensor) -> Tensor:
+        """Scores of every head for rows (B, D), shape (H, B, K)."""
+        scores = self.head(self.standardize(rows))
+        return scores.view(len(rows), self.num_heads, self.num_clusters).transpose(0, 1)
+
+    def loss(self, batch: Dict[str, Tensor]) -> Dict[str, Tensor]:
+        """The mean over the heads of their losses.
+
+        Args:
+            batch (dict): ``view1`` and ``neighbor``, images (B, 3, H, W) or rows (B, D) each.
+
+        Returns:
+            dict: ``loss_neighbor`` and ``loss_entropy``, see :class:`SCANLoss`, and
+            ``best_objective``, the least of ``losses``.
+        """
+        rows = torch.cat([self.encode(batch[name]) for name in self.needs])
+        self.standardize.update(rows)
+        scores, neighbor_scores = self.head_scores(rows).chunk(2, dim=1)
+        terms = self.loss_module(scores, neighbor_scores)
+        best = self.track(sum(terms.values()))
+        self.count_clusters(scores[self.losses.argmin()].argmax(dim=1))
+        return dict({name: term.mean() for name, term in terms.items()}, best_objective=best)
