@@ -98,6 +98,10 @@ class MultiHead(BaseClusterer):
         """Features of the best head."""
         return self.heads[self.best].embed(rows)
 
+    def head_labels(self, rows: Tensor) -> Optional[Tensor]:
+        """The clusters of every head, shape (B, num_heads)."""
+        return torch.stack([head.scores(rows).argmax(dim=1) for head in self.heads], dim=1)
+
     def diagnostics(self) -> dict:
         """Those of the best head."""
         best = self.best
