@@ -3,6 +3,12 @@ from .average_precision import (
     interpolated_average_precision,
     per_image_average_precision,
 )
+from .choose_k import (
+    SURENESS,
+    NumClusters,
+    check_num_clusters_range,
+    choose_num_clusters,
+)
 from .clustering import (
     align_clusters,
     cluster_accuracy,
@@ -18,9 +24,13 @@ from .similarity import alignment, category_similarity, pair_similarity, uniform
 from .summary import metrics_in_words, short_name, shown_metrics, summarize_runs
 
 __all__ = [
+    'SURENESS',
+    'NumClusters',
     'align_clusters',
     'alignment',
     'category_similarity',
+    'check_num_clusters_range',
+    'choose_num_clusters',
     'class_average_precisions',
     'cluster_accuracy',
     'interpolated_average_precision',
