@@ -1,11 +1,68 @@
 import ctypes
+import itertools
 import os
 import signal
 import sys
 import threading
 import time
+from contextlib import contextmanager
+from typing import Callable, Iterator, Optional
+
+from mmengine.dist import all_gather_object, get_world_size
+from torch.distributed import distributed_c10d
+
+from .errors import RunError
 
 _PR_SET_PDEATHSIG = 1
+_shared = itertools.count()  # the same on all ranks, which share errors in the same order
+
+
+class _OtherRankError(Exception):
+    """Ends the work of this rank, as another has failed."""
+
+
+@contextmanager
+def sharing_errors() -> Iterator[Callable[[], None]]:
+    """Let an error on one rank end what all ranks do together on each of them.
+
+    Else the others would wait for the one that is gone. Work in it must not wait for other ranks;
+    all of them enter and leave it, at which they wait for each other.
+
+    Yields:
+        Callable: To be called in the midst of long work: ends it if another rank has failed.
+
+    Raises:
+        RunError: On a rank that has not failed itself, with the message of the one that has.
+    """
+    size = get_world_size()
+    if size == 1:
+        yield lambda: None
+        return
+    store, key = distributed_c10d._get_default_store(), f'cdc_mm_failed_{next(_shared)}'
+
+    def check() -> None:
+        if store.check([key]):
+            raise _OtherRankError
+
+    failure: Optional[Exception] = None
+    try:
+        yield check
+    except Exception as error:  # whatever it is, the others must know
+        failure = error
+    own = failure is not None and not isinstance(failure, _OtherRankError)
+    if own:
+        store.set(key, '1')
+    messages = all_gather_object(_told(failure) if own else None)
+    if own:
+        raise failure
+    for message in messages:
+        if message is not None:
+            raise RunError(message)
+
+
+def _told(error: Exception) -> str:
+    known = isinstance(error, (RunError, ValueError))
+    return str(error) if known else f'{type(error).__name__}: {error}'
 
 
 def end_with_parent() -> None:

@@ -5,10 +5,11 @@ from typing import Iterator, Tuple, Union
 import numpy as np
 import torch
 import torch.nn.functional as F
-from mmengine.dist import barrier, is_main_process
+from mmengine.dist import is_main_process
 from torch import Tensor
 
 from cdc_mm.console import track
+from cdc_mm.processes import sharing_errors
 
 from .store import ArrayWriter, FeatureStore, Rows, check_array, remove_array, writing_to
 
@@ -34,6 +35,7 @@ def neighbor_table(
         int32, a memory map.
 
     Raises:
+        RunError: If it cannot be written; on all ranks.
         ValueError: If k is out of range.
     """
     if not 1 <= k < len(ids):
@@ -43,14 +45,15 @@ def neighbor_table(
         )
     digest = hashlib.sha256(np.ascontiguousarray(ids).tobytes()).hexdigest()[:16]
     path = store.path / f'neighbors-{k}-{digest}'
-    if is_main_process() and not _is_good(path, (len(ids), k)):
-        rows, _ = store.rows(ids)
-        with store.locked():
-            # Anew: another process may have made it meanwhile.
-            if not _is_good(path, (len(ids), k)):
-                _write_table(path, rows, k, device)
-    barrier()
-    return np.load(f'{path}.npy', mmap_mode='r', allow_pickle=False)
+    with sharing_errors():
+        if is_main_process() and not _is_good(path, (len(ids), k)):
+            rows, _ = store.rows(ids)
+            with store.locked():
+                # Anew: another process may have made it meanwhile.
+                if not _is_good(path, (len(ids), k)):
+                    _write_table(path, rows, k, device)
+    with sharing_errors():
+        return np.load(f'{path}.npy', mmap_mode='r', allow_pickle=False)
 
 
 def other_neighbors(

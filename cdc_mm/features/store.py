@@ -4,15 +4,16 @@ import json
 import os
 import time
 import zlib
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import BinaryIO, Iterator, List, NamedTuple, Optional, Sequence, Tuple, Union
+from typing import BinaryIO, Callable, Iterator, List, NamedTuple, Optional, Sequence, Tuple, Union
 
 import numpy as np
-from mmengine.dist import barrier, broadcast_object_list, get_rank, get_world_size, is_main_process
+from mmengine.dist import broadcast_object_list, get_rank, get_world_size, is_main_process
 
 from cdc_mm.atomic import write_atomically
 from cdc_mm.errors import RunError
+from cdc_mm.processes import sharing_errors
 
 # A part is complete after so many images, bytes or seconds: what a killed run loses at most.
 PART_IMAGES = 20_000
@@ -116,9 +117,13 @@ class FeatureStore:
 
     def refresh(self) -> None:
         """Read anew which parts there are."""
-        names = [self._good_parts() if is_main_process() else None]
+        names = [None]
+        with sharing_errors():
+            if is_main_process():
+                names = [self._good_parts()]
         broadcast_object_list(names)
-        self._parts = [self._open(name) for name in names[0]]
+        with sharing_errors():
+            self._parts = [self._open(name) for name in names[0]]
         self._rows = [part.rows for part in self._parts if part.rows is not None]
         # Of an image with two rows, which only a mistake could make, one is as good as the other.
         ids = [part.ids for part in self._parts]
@@ -174,20 +179,28 @@ class FeatureStore:
     def adding(self) -> Iterator['_Writer']:
         """While rows are added: yields what writes them, and reads the parts anew at both ends.
 
+        An error on one rank ends it on all.
+
         Raises:
             RunError: If the folder cannot be written to.
         """
-        with self.locked():
+        with ExitStack() as stack:
+            with sharing_errors():
+                stack.enter_context(self.locked())
             self.refresh()
-            numbers = [self._next_number() if is_main_process() else None]
+            numbers = [None]
+            with sharing_errors():
+                if is_main_process():
+                    numbers = [self._next_number()]
             broadcast_object_list(numbers)
-            writer = _Writer(self.path, self.dtype, numbers[0] + get_rank(), get_world_size())
-            try:
-                yield writer
-                writer.finish_part()
-            finally:
-                writer.discard()
-            barrier()
+            with sharing_errors() as check:
+                number = numbers[0] + get_rank()
+                writer = _Writer(self.path, self.dtype, number, get_world_size(), check)
+                try:
+                    yield writer
+                    writer.finish_part()
+                finally:
+                    writer.discard()
             self.refresh()
 
     @contextmanager
@@ -260,13 +273,19 @@ class FeatureStore:
 
 
 class _Writer:
-    """Writes the parts of one rank, whose numbers are ``number``, ``number + step``, ..."""
+    """Writes the parts of one rank, whose numbers are ``number``, ``number + step``, ...
 
-    def __init__(self, folder: Path, dtype: str, number: int, step: int) -> None:
+    ``check`` is called with each batch, to end the work where there is no use in it any more.
+    """
+
+    def __init__(
+        self, folder: Path, dtype: str, number: int, step: int, check: Callable[[], None]
+    ) -> None:
         self._folder = folder
         self._dtype = dtype
         self._number = number
         self._step = step
+        self._check = check
         self._start()
 
     def _start(self) -> None:
@@ -285,6 +304,7 @@ class _Writer:
         Raises:
             RunError: If a value is not finite in the store's dtype, or the disk is full.
         """
+        self._check()
         if len(rows):
             rows = _finite(rows, self._dtype)
             with writing_to(self._folder):

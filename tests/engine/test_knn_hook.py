@@ -9,6 +9,7 @@ from mmengine.config import Config
 from mmpretrain.registry import HOOKS, MODELS
 
 import cdc_mm.apis as apis
+from cdc_mm.errors import RunError
 from cdc_mm.evaluation.functional import knn_accuracy
 
 
@@ -115,3 +116,44 @@ def test_a_test_does_without_the_training_data(tmp_path):
 def test_refuses_bad_settings(name):
     with pytest.raises(ValueError, match=name):
         HOOKS.build(dict(type='KNNHook', **{name: 0}))
+
+
+def _evaluate_labelled(rank, world_size, labelled):
+    """Only some of the images, dealt out in turn, have a label."""
+    runner = make_runner()
+    hook = HOOKS.build(dict(type='KNNHook', k=20, interval=1))
+    hook.before_train(runner)
+    for loader, keep in zip(hook._loaders, labelled):
+        info = loader.dataset.get_data_info
+        loader.dataset.get_data_info = lambda i, info=info, keep=keep: {
+            key: value for key, value in info(i).items() if key != 'gt_label' or keep(i)
+        }
+    hook.after_train_epoch(runner)
+    return runner.scalars[-1][1]['knn/top1']
+
+
+@pytest.mark.parametrize(
+    'labelled',
+    [(lambda i: i % 2, lambda i: True), (lambda i: True, lambda i: i % 2 == 0),
+     (lambda i: i % 2, lambda i: i % 2), (lambda i: i % 2, lambda i: i % 2 == 0)],
+)  # fmt: skip
+def test_a_rank_without_labelled_images(labelled):
+    accuracy = _evaluate_labelled(0, 1, labelled)
+    assert 10 < accuracy < 100
+    assert run_ranks(2, _evaluate_labelled, labelled) == [pytest.approx(accuracy)] * 2
+
+
+def test_a_rank_without_images():
+    assert run_ranks(2, _evaluate_one_image) == [100.0, 100.0]
+
+
+def _evaluate_one_image(rank, world_size):
+    runner = make_runner()
+    runner.cfg.test_dataloader.dataset.indices = 1
+    runner.cfg.test_dataloader.dataset.split = 'train'  # its own nearest
+    return evaluate(runner, k=1)
+
+
+def test_no_labelled_image_that_could_be_read_is_told():
+    with pytest.raises(RunError, match='0 training images and 100 test images have a label'):
+        _evaluate_labelled(0, 1, (lambda i: False, lambda i: True))

@@ -7,6 +7,7 @@ import torch
 from helpers import run_ranks
 from sklearn.neighbors import NearestNeighbors
 
+from cdc_mm.errors import RunError
 from cdc_mm.features import FeatureStore, nearest_neighbors, neighbor_table
 from cdc_mm.features import neighbors as module
 
@@ -129,3 +130,21 @@ def test_all_ranks_read_the_table(tmp_path, rows):
     first, second = run_ranks(2, _table_on_rank, tmp_path, rows)
     assert np.array_equal(first, second)
     assert np.array_equal(first, reference(rows, rows, 4)[1][:, 1:])
+
+
+def _no_table_on_rank(rank, world_size, tmp_path, rows):
+    def full(*args):
+        raise OSError(28, 'No space left on device')
+
+    if rank == 0:
+        module.ArrayWriter.append = full
+    try:
+        _table_on_rank(rank, world_size, tmp_path, rows)
+    except RunError as error:
+        return str(error)
+
+
+def test_a_full_disk_ends_all_ranks(tmp_path, rows):
+    make_store(tmp_path, rows)
+    messages = run_ranks(2, _no_table_on_rank, tmp_path, rows)
+    assert messages[0] == messages[1] and 'No space left on device' in messages[0]

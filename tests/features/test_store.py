@@ -263,3 +263,52 @@ def test_a_full_disk_is_told_in_one_line(tmp_path, monkeypatch):
     monkeypatch.setattr(module.ArrayWriter, 'append', full)
     with pytest.raises(RunError, match=f'write to {store.path}: No space left on device'):
         fill(store, [1])
+
+
+def _fail_on_one_rank(rank, world_size, tmp_path, where, failing):
+    def full(*args):
+        raise OSError(28, 'No space left on device')
+
+    store = open_store(tmp_path)
+    if rank == failing and where in ('append', 'finish'):
+        setattr(module.ArrayWriter, where, full)
+    elif rank == failing and where == 'number':
+        store._next_number = full
+    elif rank == failing and where == 'lock':
+        module.os.open = full
+    elif rank == failing and where == 'open':
+        store._open = full
+    written = 0
+    try:
+        with store.adding() as writer:
+            value = np.nan if where == 'nan' and rank == failing else 1.0
+            for number in range(400):
+                rows = np.full((1, 3), value, np.float32)
+                writer.add(ids_of(1000 * rank + number), rows, ids_of())
+                written += 1
+                if where in ('append', 'nan') and rank != failing:
+                    time.sleep(0.05)  # the others are slow: they are told in the midst of it
+    except (OSError, RunError) as error:
+        return type(error).__name__, str(error), written
+    return None, None, written
+
+
+@pytest.mark.parametrize(
+    ('where', 'failing', 'message'),
+    [
+        ('append', 1, 'No space left on device'),
+        ('nan', 0, 'the network diverged'),
+        ('finish', 1, 'No space left on device'),
+        ('number', 0, 'No space left on device'),
+        ('lock', 0, 'No space left on device'),
+        ('open', 1, 'No space left on device'),
+    ],
+)
+def test_an_error_on_one_rank_ends_all_with_its_message(tmp_path, where, failing, message):
+    fill(open_store(tmp_path), [9999])  # a part to open
+    results = run_ranks(2, _fail_on_one_rank, tmp_path, where, failing)
+    assert all(message in text for _, text, _ in results)
+    assert results[1 - failing][0] == 'RunError'
+    if where in ('append', 'nan'):
+        assert results[failing][2] == 0 and results[1 - failing][2] < 200
+    assert not list(open_store(tmp_path).path.glob('*.tmp'))

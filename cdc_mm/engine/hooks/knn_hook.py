@@ -1,4 +1,4 @@
-from typing import Tuple
+from typing import Sequence, Tuple
 
 import torch
 from mmengine.dist import all_gather_object
@@ -7,6 +7,7 @@ from mmpretrain.registry import DATASETS, HOOKS
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from cdc_mm.errors import RunError
 from cdc_mm.evaluation.functional import vote_accuracy
 from cdc_mm.features import (
     evaluation_dataset_cfg,
@@ -84,14 +85,14 @@ class KNNHook(Hook):
 
     def _features(self, model, loader: DataLoader) -> Tuple[Tensor, Tensor]:
         """Features and labels of this rank's share of the images that have a label."""
-        rows, labels = [], []
+        # A rank may have no labelled image, or no image at all.
+        rows, labels = [torch.empty(0, 0)], []
         for batch, samples in iterate_outputs(model, loader, self.output):
-            for row, sample in zip(batch, samples):
-                label = int(sample.gt_label) if 'gt_label' in sample else -1
-                if label >= 0:
-                    rows.append(row)
-                    labels.append(label)
-        return torch.stack(rows), torch.tensor(labels)
+            found = [int(sample.get('gt_label', -1)) for sample in samples]
+            kept = [i for i, label in enumerate(found) if label >= 0]
+            rows.append(batch[kept])
+            labels += [found[i] for i in kept]
+        return _join(rows), torch.tensor(labels, dtype=torch.long)
 
     def _accuracy(
         self,
@@ -101,14 +102,25 @@ class KNNHook(Hook):
         query_labels: Tensor,
         device: torch.device,
     ) -> float:
-        queries, query_labels = (
-            torch.cat(all_gather_object(part)) for part in (queries, query_labels)
-        )
+        queries, query_labels = (_join(all_gather_object(part)) for part in (queries, query_labels))
+        counts = all_gather_object(len(bank))
+        if not len(queries) or not sum(counts):
+            raise RunError(
+                f'KNNHook: of the images that could be read, {sum(counts)} training images and '
+                f'{len(queries)} test images have a label'
+            )
         # The k nearest of all ranks are among the k nearest of each.
-        similarities, indices = nearest_neighbors(queries, bank, min(self.k, len(bank)), device)
-        found = similarities.cpu(), bank_labels[indices.cpu()]
+        found = torch.empty(len(queries), 0), torch.empty(len(queries), 0, dtype=torch.long)
+        if len(bank):
+            similarities, indices = nearest_neighbors(queries, bank, min(self.k, len(bank)), device)
+            found = similarities.cpu(), bank_labels[indices.cpu()]
         similarities, neighbors = (torch.cat(all_gather_object(part), dim=1) for part in found)
         similarities, neighbors = top_k(similarities, neighbors, self.k)
         return vote_accuracy(similarities, neighbors, query_labels, [self.temperature])[
             self.temperature
         ]
+
+
+def _join(parts: Sequence[Tensor]) -> Tensor:
+    """Parts one after the other; those without rows may lack columns, too."""
+    return torch.cat([part for part in parts if len(part)] or list(parts[:1]))
