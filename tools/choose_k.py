@@ -91,7 +91,7 @@ def main() -> None:
         print(f'{found.best} clusters{span}: {SURENESS[found.sureness]}')
     with apis.clear_run_errors():
         dump_atomically(table, dict(found._asdict(), seed=args.seed), indent=1)
-        draw_num_clusters(found).savefig(picture)
+        draw_num_clusters(found.picks, found.curves).savefig(picture)
     print(f'{table}\n{picture}')
 
 
