@@ -1,6 +1,6 @@
 """Whether choose_num_clusters finds the number of classes, on rows whose classes are known.
 
-Draws sets of classes, takes the rows of each and asks; the labels say which rows, and what is right.
+Draws sets of classes, takes the rows of each and asks; labels say which rows, and what is right.
 The digits (pixels) come with scikit-learn; other rows are files.
 Usage: python benchmarks/num_clusters.py [--rows ROWS.npy --labels LABELS.npy] [--classes 3 5 10]
 [--sets 5] [--seed 100] [--max-rows 5000]

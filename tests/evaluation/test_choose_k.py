@@ -14,7 +14,7 @@ import cdc_mm.evaluation.functional.choose_k as choose_k
 from cdc_mm.apis import choose_num_clusters
 
 
-def blobs(num_clusters, count=240, dims=16, seed=0):
+def blobs(num_clusters, count=600, dims=16, seed=0):
     rng = np.random.RandomState(seed)
     centres = 4 * rng.randn(num_clusters, dims)
     return centres[np.arange(count) % num_clusters] + rng.randn(count, dims)
@@ -87,14 +87,14 @@ def test_least_number_is_an_edge_only_above_two():
 
 
 def test_more_rows_than_the_bound_are_drawn_from(monkeypatch):
-    monkeypatch.setattr(choose_k, 'MAX_ROWS', 120)
-    rows = blobs(3, 400)
+    monkeypatch.setattr(choose_k, 'MAX_ROWS', 400)
+    rows = blobs(3, 900)
     found = choose_num_clusters(rows, 2, 5)
-    assert found.num_rows == 120 and found.best == 3
+    assert found.num_rows == 400 and found.best == 3
     again = choose_num_clusters(rows, 2, 5)
     assert again == found
     sample = choose_k.sample_rows(rows, 2, 5, seed=0)
-    expected = rows[np.random.RandomState(0).permutation(400)[:120]]
+    expected = rows[np.random.RandomState(0).permutation(900)[:400]]
     np.testing.assert_allclose(sample, expected, rtol=1e-6)
 
 

@@ -12,7 +12,7 @@ from cdc_mm.features import FeatureStore
 NETWORK = SMALL[:4]
 
 
-def blobs(count=120):
+def blobs(count=600):
     rng = np.random.RandomState(0)
     return (4 * rng.randn(3, 16)[np.arange(count) % 3] + rng.randn(count, 16)).astype(np.float32)
 
@@ -35,11 +35,11 @@ def test_rows_on_disk(kind, tmp_path, call, capsys):
     out = tmp_path / 'new' / 'out'
     call('choose_k', source, '--range', 2, 6, '--out', out, options=None)
     result = json.loads((out / 'choose_k.json').read_text())
-    assert result['best'] == 3 and result['sureness'] == 'sure' and result['num_rows'] == 120
+    assert result['best'] == 3 and result['sureness'] == 'sure' and result['num_rows'] == 600
     assert result['curves']['num_clusters'] == [2, 3, 4, 5, 6]
     assert Image.open(out / 'choose_k.png').size[0] > 1000
     output = capsys.readouterr().out
-    assert '120 rows, 2 to 6 clusters; by criterion: agreement 3, silhouette 3, bic 3' in output
+    assert '600 rows, 2 to 6 clusters; by criterion: agreement 3, silhouette 3, bic 3' in output
     assert '\n3 clusters: three criteria agree\n' in output
 
 
@@ -54,7 +54,7 @@ def test_a_checkpoint(trained, tmp_path, call, capsys):
     ('source', 'args', 'message'),
     [
         ('good.npy', ('--range', 5, 2), 'must go up and start at 2 or more, got 5 2'),
-        ('good.npy', ('--range', 2, 61), 'at most 60, two rows a cluster'),
+        ('good.npy', ('--range', 2, 301), 'at most 300, two rows a cluster'),
         ('good.npy', ('--checkpoint', 'x.pth'), '--checkpoint and --cfg-options go with a config'),
         ('none.npy', (), 'does not exist'),
         ('text.npy', (), 'is no array of numbers'),
