@@ -44,9 +44,19 @@ def main() -> None:
                  f'{found.low} to {found.high}', found.sureness)
             )  # fmt: skip
             print(*lines[-1], flush=True)
-    header = ('K', 'classes', 'rows', 'agreement', 'silhouette', 'bic', 'answer', 'range', 'sure')
+    header = (
+        'K',
+        'classes',
+        'rows',
+        'agreement',
+        'silhouette',
+        'bic',
+        'answer',
+        'range',
+        'criteria',
+    )
     print(markdown_table(header, lines))
-    for sureness in ('sure', 'range', 'edge', 'none'):
+    for sureness in ('agree', 'range', 'edge', 'none'):
         own = [line for line in lines if line[-1] == sureness]
         hits = sum(line[0] == line[6] for line in own)
         near = sum(abs(line[0] - line[6]) <= 1 for line in own)

@@ -24,7 +24,7 @@ def blobs(num_clusters, count=600, dims=16, seed=0):
 def test_blobs_are_counted(num_clusters):
     found = choose_num_clusters(blobs(num_clusters), 2, 7)
     assert (found.best, found.low, found.high) == (num_clusters,) * 3
-    assert found.sureness == 'sure'
+    assert found.sureness == 'agree'
     assert set(found.picks.values()) == {num_clusters}
 
 
@@ -63,11 +63,11 @@ def test_criteria_are_scikit_learns():
     ('agreement', 'silhouette', 'bic', 'of_one', 'expected'),
     [
         # K = 2, 3, 4, 5, 6
-        ([0.9, 1.0, 0.5, 0.4, 0.3], [1, 3, 2, 1, 0], [4, 1, 2, 3, 4], 9, (3, 3, 3, 'sure')),
+        ([0.9, 1.0, 0.5, 0.4, 0.3], [1, 3, 2, 1, 0], [4, 1, 2, 3, 4], 9, (3, 3, 3, 'agree')),
         ([1.0, 0.9, 0.96, 0.4, 0.3], [1, 3, 2, 1, 0], [4, 3, 2, 1, 4], 9, (4, 3, 5, 'range')),
         ([1.0, 0.9, 0.94, 0.4, 0.3], [1, 3, 2, 1, 0], [4, 1, 2, 1, 4], 9, (3, 2, 3, 'range')),
         ([0.6, 0.6, 0.6, 0.6, 0.9], [0, 1, 2, 3, 4], [4, 3, 2, 1, 0], 9, (6, 6, 6, 'edge')),
-        ([0.9, 0.4, 0.3, 0.2, 0.1], [4, 3, 2, 1, 0], [0, 1, 2, 3, 4], 9, (2, 2, 2, 'sure')),
+        ([0.9, 0.4, 0.3, 0.2, 0.1], [4, 3, 2, 1, 0], [0, 1, 2, 3, 4], 9, (2, 2, 2, 'agree')),
         ([0.1, 0.5, 0.1, 0.1, 0.1], [1, 3, 2, 1, 0], [4, 1, 2, 3, 4], 9, (3, 3, 3, 'none')),
         ([0.9, 1.0, 0.5, 0.4, 0.3], [1, 3, 2, 1, 0], [4, 1, 2, 3, 4], 1, (3, 3, 3, 'none')),
         ([-0.2, -0.1, -0.3, -0.3, -0.3], [1, 3, 2, 1, 0], [4, 1, 2, 3, 4], 9, (3, 3, 3, 'none')),

@@ -35,7 +35,7 @@ def test_rows_on_disk(kind, tmp_path, call, capsys):
     out = tmp_path / 'new' / 'out'
     call('choose_k', source, '--range', 2, 6, '--out', out, options=None)
     result = json.loads((out / 'choose_k.json').read_text())
-    assert result['best'] == 3 and result['sureness'] == 'sure' and result['num_rows'] == 600
+    assert result['best'] == 3 and result['sureness'] == 'agree' and result['num_rows'] == 600
     assert result['curves']['num_clusters'] == [2, 3, 4, 5, 6]
     assert Image.open(out / 'choose_k.png').size[0] > 1000
     output = capsys.readouterr().out

@@ -19,7 +19,7 @@ _LEAST_AGREEMENT = 0.5
 
 #: What each answer of :attr:`NumClusters.sureness` means.
 SURENESS = dict(
-    sure='three criteria agree',
+    agree='three criteria agree',
     range='the criteria differ: take it for a range',
     edge='it is the end of the range that was looked at: widen it',
     none='no clusters that k-means finds twice: any number is as good as another',
@@ -33,7 +33,7 @@ class NumClusters(NamedTuple):
         best (int): The median of ``picks``.
         low (int): The least of them.
         high (int): The largest of them.
-        sureness (str): ``sure``, ``range``, ``edge`` or ``none``; see :func:`decide`.
+        sureness (str): ``agree``, ``range``, ``edge`` or ``none``; see :func:`decide`.
         picks (dict): K by criterion: ``agreement``, ``silhouette``, ``bic``.
         curves (dict): ``num_clusters``, the K that were looked at, and the value of each criterion
             at each; besides ``agreement_std``, over the pairs of runs, and ``bic_of_one``, a list
@@ -62,7 +62,9 @@ def choose_num_clusters(rows: np.ndarray, low: int, high: int, seed: int = 0) ->
     - bic: of a Gaussian mixture with full covariances (Schwarz, 1978)
 
     on the first 50 PCs, that of the mixture on the first 20. :func:`decide` says what follows.
-    Criteria, and what they see, were chosen on sets whose K is known (docs/results.md). The time
+    Criteria, and what they see, were chosen on sets whose K is known; even where the three agree
+    they may be wrong, mostly with too few clusters (docs/results.md). Below some 500 rows the BIC
+    tends to too few, as a component has up to 231 parameters. The time
     grows with ``high``, not with the rows beyond 5,000: that many are drawn.
 
     Args:
@@ -120,7 +122,7 @@ def decide(curves: Dict[str, list]) -> Decision:
 
     - ``none`` if the agreement is nowhere above 0.5, or a single Gaussian has the least BIC;
     - else ``edge`` if the answer is an end of what was looked at, K = 2 apart;
-    - else ``sure`` if the three picks are the same;
+    - else ``agree`` if the three picks are the same;
     - else ``range``.
 
     Args:
@@ -146,7 +148,7 @@ def decide(curves: Dict[str, list]) -> Decision:
     elif len(ks) > 1 and (best == ks[-1] or best == ks[0] > 2):
         sureness = 'edge'
     else:
-        sureness = 'sure' if low == high else 'range'
+        sureness = 'agree' if low == high else 'range'
     return Decision(best, low, high, sureness, picks)
 
 
