@@ -4,7 +4,10 @@ import json
 
 import numpy as np
 import pytest
-from helpers import CONFIG, SMALL
+import torch
+from helpers import CONFIG, ROOT, SMALL
+from mmengine.registry import init_default_scope
+from mmpretrain.registry import MODELS
 from PIL import Image
 
 from cdc_mm.features import FeatureStore
@@ -75,3 +78,28 @@ def test_mistakes(source, args, message, tmp_path, call):
     with pytest.raises(SystemExit, match=f'error: .*{message}'):
         call('choose_k', source, *args, '--out', tmp_path / 'out', options=None)
     assert not list((tmp_path / 'out').glob('*'))
+
+
+def test_a_config_of_rows(tmp_path, call, capsys):
+    """A pretrained network and a folder: ten dark and ten light images of several colours."""
+    backbone = dict(type='ResNet', depth=18, stem_channels=4, base_channels=4)
+    rng = np.random.RandomState(0)
+    for i in range(20):
+        pixels = rng.randint(40, size=(32, 32, 3)) + 200 * (i % 2)
+        Image.fromarray(pixels.astype(np.uint8)).save(tmp_path / f'{i:02d}.png')
+    init_default_scope('mmpretrain')
+    torch.save({'state_dict': MODELS.build(backbone).state_dict()}, tmp_path / 'x.pth')
+    config = tmp_path / 'rows.py'
+    config.write_text(
+        f"_base_ = '{ROOT}/configs/cdc_r50_folder_pretrained.py'\n"
+        f"encoder = dict(backbone=dict(_delete_=True, **{backbone}), weights='{tmp_path}/x.pth')\n"
+        f"rows = dict(dataset=dict(data_root='{tmp_path}'), encoder=encoder, num_workers=0,\n"
+        f"            store_dir='{tmp_path}/store')\n"
+        'train_dataloader = dict(dataset=rows)\n'
+    )
+    call('choose_k', config, '--range', 2, 3, '--out', tmp_path / 'out', options=None)
+    assert '20 rows, 2 to 3 clusters' in capsys.readouterr().out
+    (store,) = (tmp_path / 'store').glob('encoder_*')  # no augmented views are made
+    call('choose_k', store, '--range', 2, 3, '--out', tmp_path / 'again', options=None)
+    results = [json.loads((tmp_path / f / 'choose_k.json').read_text()) for f in ('out', 'again')]
+    assert results[0] == results[1]
