@@ -22,14 +22,14 @@ from PIL import Image
         ('default_hooks.chekpoint.type=SafeCheckpointHook', r'Near it: default_hooks\.checkpoint'),
         ('default_hooks.colapse_watch=None', r'default_hooks\.colapse_watch takes no hook away\. '
          r'Near it: default_hooks\.collapse_watch'),
-        ('default_hooks.visualization.draw_scor=1', r'default_hooks\.visualization\.draw_scor is no '
-         r'argument of VisualizationHook\. Near it: draw_score'),
+        ('default_hooks.visualization.draw_scor=1', r'default_hooks\.visualization\.draw_scor is '
+         r'no argument of VisualizationHook\. Near it: draw_score'),
         ('default_hooks.ema.type=EMAHook default_hooks.ema.momentom=0.1',
          r'default_hooks\.ema\.momentom is no argument of EMAHook\. Near it: momentum'),
-        ('default_hooks.broadcast_bn.when=1', r'default_hooks\.broadcast_bn\.when is no argument of '
-         'BroadcastBNHook, which takes none'),
-        ('default_hooks.logger.intervall=1', r'default_hooks\.logger\.intervall is no argument of '
-         r'LoggerHook\. Near it: interval'),
+        ('default_hooks.broadcast_bn.when=1', r'default_hooks\.broadcast_bn\.when is no argument '
+         'of BroadcastBNHook, which takes none'),
+        ('default_hooks.logger.intervall=1', r'default_hooks\.logger\.intervall is no argument '
+         r'of LoggerHook\. Near it: interval'),
         ('model.head.assigner.typ=SinkhornAssigner', r'model\.head\.assigner has no type, '
          'but typ'),
         ('model.head.assigner.type=SinkhornAsigner', r'model\.head\.assigner\.type: there is '
