@@ -4,6 +4,12 @@ from .average_precision import (
     per_image_average_precision,
 )
 from .certainty import agreement, cluster_stability, linear_consistency, silhouette
+from .choose_k import (
+    SURENESS,
+    NumClusters,
+    check_num_clusters_range,
+    choose_num_clusters,
+)
 from .clustering import (
     align_clusters,
     cluster_accuracy,
@@ -19,10 +25,14 @@ from .similarity import alignment, category_similarity, pair_similarity, uniform
 from .summary import metrics_in_words, short_name, shown_metrics, summarize_runs
 
 __all__ = [
+    'SURENESS',
+    'NumClusters',
     'agreement',
     'align_clusters',
     'alignment',
     'category_similarity',
+    'check_num_clusters_range',
+    'choose_num_clusters',
     'class_average_precisions',
     'cluster_accuracy',
     'cluster_stability',
