@@ -18,6 +18,7 @@ from scipy.optimize import linear_sum_assignment
 
 from cdc_mm import apis
 from cdc_mm.engine.config import READ_KEYS, run_files
+from cdc_mm.models.encoders import packaged_weights
 
 FILES = sorted((ROOT / 'configs').rglob('*.py'))
 CONFIGS = [str(path.relative_to(ROOT)) for path in FILES if '_base_' not in path.parts]
@@ -83,6 +84,8 @@ def generate_data(cfg, monkeypatch):
 def shrink(cfg):
     """The same architecture with a sixteenth of the channels and a short queue."""
     model = clusterer_of(cfg)
+    if model.type == 'SCAN':
+        return  # a network of others, which has its weights
     backbone = model.backbone
     if backbone.type == 'Encoder':
         backbone = backbone.backbone
@@ -172,6 +175,10 @@ def test_trains_two_epochs(path, tmp_path, monkeypatch):
             (name.replace('clusterer.', ''), value)
             for name, value in torch.load('pretrained.pth', weights_only=True).items()
         )
+    if cfg.model.type == 'SCAN':
+        encoder = MODELS.build(cfg.model.backbone)
+        released = encoder.read_weights(str(packaged_weights(0)))
+        before.update((f'encoder.backbone.{name}', value) for name, value in released.items())
     runner.train()
 
     assert runner.epoch == 2
@@ -207,8 +214,10 @@ def check_weights(cfg, images, before, after, saved):
     )
     hooks = [hook.type for hook in cfg.get('custom_hooks', [])]
     fine_tunes = 'SelfLabelHook' in hooks and cfg.custom_hooks[0].get('finetune', False)
-    moves = {'neck.': True, 'head.fc.': True}
-    moves['backbone.'] = moves['encoder.backbone.'] = 'PretrainedBackboneHook' not in hooks
+    moves = {'neck.': True, 'head.fc.': True, 'head.weight': cfg.model.type == 'SCAN'}
+    moves['backbone.'] = moves['encoder.backbone.'] = (
+        cfg.model.type != 'SCAN' and 'PretrainedBackboneHook' not in hooks
+    )
     moves['momentum_encoder.neck.'] = not fine_tunes
     for prefix, expected in moves.items():
         part = [name for name in after if name.startswith(prefix)]
@@ -234,7 +243,9 @@ def check_losses(cfg, runner):
     counts = dict(loss=2 * steps)
     hooks = {hook.type: hook for hook in cfg.get('custom_hooks', [])}
     fine_tunes = 'SelfLabelHook' in hooks and hooks['SelfLabelHook'].get('finetune', False)
-    if 'num_clusters' in cfg and not fine_tunes:
+    if cfg.model.type == 'SCAN':
+        counts |= dict.fromkeys(('loss_neighbor', 'loss_entropy', 'best_objective'), 2 * steps)
+    elif 'num_clusters' in cfg and not fine_tunes:
         counts |= dict.fromkeys(
             ('loss_infonce', 'loss_cluster', 'assign_entropy', 'largest_share'), 2 * steps
         )
@@ -296,7 +307,9 @@ def test_every_name_reaches_something(path):
     assert {'epochs', 'batch_size', 'lr', 'num_workers'} <= set(names)
     assert ('num_clusters' in names) + ('num_classes' in names) + ('temperature' in names) == 1
     if 'num_clusters' in names:
-        assert {'t', 'tau', 'alpha'} <= set(names)
+        scan = shipped.model.type == 'SCAN'
+        own = {'num_heads', 'num_neighbors'} if scan else {'t', 'tau', 'alpha'}
+        assert own <= set(names)
     for name, value in names.items():
         other = not value if isinstance(value, bool) else value + type(value)(1)
         cfg = run_files(path, {name: other})[0][0]

@@ -30,6 +30,12 @@ def parse_args() -> argparse.Namespace:
         'ROOT/CONFIG/results.md and .json',
     )
     parser.add_argument(
+        '--select',
+        action='store_true',
+        help='name the checkpoint of the best seed; labels have no part in it: what counts is how '
+        'well a linear classifier on a fixed space of features learns the clusters (linear_cv)',
+    )
+    parser.add_argument(
         '--cfg-options',
         nargs='+',
         action=OptionsAction,
@@ -47,12 +53,17 @@ def main() -> None:
     with apis.clear_errors():
         devices = apis.visible_devices(args.gpus_per_run)
         chains = apis.plan_seeds(
-            args.configs, args.seeds, args.work_dir, args.cfg_options, args.gpus_per_run
+            args.configs,
+            args.seeds,
+            args.work_dir,
+            args.cfg_options,
+            args.gpus_per_run,
+            args.select,
         )
     failed = apis.run_chains(chains, devices, args.gpus_per_run)
-    print(
-        f'\n{apis.write_results(chains)}\n{chains[0][-1].folder.parent / "results.md"} (and .json)'
-    )
+    with apis.clear_errors():
+        text = apis.write_results(chains, args.select)
+    print(f'\n{text}\n{chains[0][-1].folder.parent / "results.md"} (and .json)')
     if failed:
         raise SystemExit(f'error: {len(failed)} runs failed: ' + ', '.join(map(str, failed)))
 

@@ -19,6 +19,7 @@ from cdc_mm.engine import (
     use_amp,
 )
 from cdc_mm.errors import clear_errors, clear_run_errors
+from cdc_mm.evaluation.functional import NumClusters, choose_num_clusters
 from cdc_mm.experiments import (
     collect_results,
     find_paper_figures,
@@ -33,23 +34,28 @@ from cdc_mm.experiments import (
 from cdc_mm.features import (
     FeatureExtractor,
     Features,
+    dataset_rows,
     iterate_outputs,
     known_outputs,
     labelled_rows,
     multi_hot,
+    read_rows,
 )
 from cdc_mm.models.loading import load_model
 
 __all__ = [
     'FeatureExtractor',
     'Features',
+    'NumClusters',
     'build_runner',
     'check_backbone',
     'check_checkpoint',
+    'choose_num_clusters',
     'claim_work_dir',
     'clear_errors',
     'clear_run_errors',
     'collect_results',
+    'dataset_rows',
     'find_paper_figures',
     'init_cpu_distribution',
     'iterate_outputs',
@@ -62,6 +68,7 @@ __all__ = [
     'prepare_training',
     'read_backbone',
     'read_config',
+    'read_rows',
     'read_run',
     'read_state_dict',
     'read_validation',

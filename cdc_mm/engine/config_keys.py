@@ -19,14 +19,16 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from .config import READ_KEYS, names_set_by
+from .hook_keys import check_hooks
 from .sections import check_sections
 
 
 def check_keys(cfg: Config) -> None:
     """Refuse keys that no part of the runner reads: mistyped ones would silently do nothing.
 
-    What is built by a registry is left to the constructors. Names at the top that are none of the
-    runner's are building blocks, and fine if something is derived from them.
+    What is built by a registry is left to the constructors, but for hooks that take anything
+    (:func:`check_hooks`). Names at the top that are none of the runner's are building blocks, and
+    fine if something is derived from them.
 
     Args:
         cfg (Config): A full config, of a file or made in Python.
@@ -39,6 +41,7 @@ def check_keys(cfg: Config) -> None:
         raise ValueError('the config has no model')
     for name in _unread_names(cfg):
         raise ValueError(f'{name} is read by nothing.{_nearest(name, READ_KEYS)}')
+    check_hooks(cfg)
     for path, known in _known_keys(cfg):
         section = get_path(cfg, path)
         if section is None:

@@ -126,6 +126,9 @@ def _explain(error: Exception, path: str, part: Optional[dict], registry: Any) -
         return f'{at} is no argument of {kind or "it"}.' + (
             f' Near it: {", ".join(near)}.' if near else ''
         )
+    if text.endswith('() takes no arguments') and part.keys() - {'type'}:
+        key = next(key for key in part if key != 'type')
+        return f'{path}.{key} is no argument of {kind}, which takes none.'
     missing = re.search(r'missing \d+ required (?:positional|keyword-only) arguments?: (.*)', text)
     if missing:
         return f'{path} lacks {missing[1]}'

@@ -1,6 +1,13 @@
 from .curves import read_validation
 from .plan import StageRun, plan_seeds
-from .results import collect_results, find_paper_figures, results_table, write_results
+from .results import (
+    collect_results,
+    find_paper_figures,
+    results_table,
+    seed_agreement,
+    select_run,
+    write_results,
+)
 from .seeds import run_chains, train_and_test, visible_devices
 
 __all__ = [
@@ -11,6 +18,8 @@ __all__ = [
     'read_validation',
     'results_table',
     'run_chains',
+    'seed_agreement',
+    'select_run',
     'train_and_test',
     'visible_devices',
     'write_results',

@@ -25,6 +25,10 @@ from cdc_mm.console import say
 from cdc_mm.engine import check_keys, check_processes, naming_paths, read_config
 from cdc_mm.engine.hooks import PretrainedBackboneHook, check_pretrained_backbone
 
+# By which figure without labels the best run is chosen: the one whose order of runs was most like
+# that of ACC (docs/results.md).
+SELECT_BY = 'clustering/linear_cv'
+
 
 @dataclass
 class StageRun:
@@ -53,6 +57,11 @@ class StageRun:
     def metrics_file(self) -> Path:
         """Written last: the run is finished when it is there."""
         return self.folder / 'metrics.json'
+
+    @property
+    def predictions_file(self) -> Path:
+        """The cluster of each test image, if a clusterer was tested; see :class:`DumpClusters`."""
+        return self.folder / 'predictions.npz'
 
     @property
     def length(self) -> int:
@@ -85,6 +94,7 @@ def plan_seeds(
     work_dir: str,
     cfg_options: Union[dict, Sequence[dict], None] = None,
     processes: int = 1,
+    select: bool = False,
 ) -> List[List[StageRun]]:
     """Lay out the runs of a chain of configs over the seeds 0 to ``num_seeds`` - 1.
 
@@ -101,6 +111,7 @@ def plan_seeds(
         cfg_options (dict | Sequence[dict], optional): Changes to the configs of all stages, or of
             each. A name without a dot that only some of the stages have is for those.
         processes (int): Number of processes that will train each run. Defaults to 1.
+        select (bool): Whether one run of the last stage will be chosen. Defaults to False.
 
     Returns:
         list: For each seed, its runs in order.
@@ -109,7 +120,8 @@ def plan_seeds(
         FileNotFoundError: If a config, data or the checkpoint that the first stage starts from is
             missing.
         ValueError: If a stage cannot be built, the last one cannot be tested, a stage does not fit
-            the one before, or runs were started with other settings.
+            the one before, runs were started with other settings, or nothing would say which run
+            is the best.
     """
     if num_seeds < 1:
         raise ValueError(f'the number of seeds must be at least 1, got {num_seeds}')
@@ -126,6 +138,8 @@ def plan_seeds(
             _check_same_settings(run)
             chain.append(run)
         chains.append(chain)
+    if select:
+        _check_select(chains[0][-1])
     if not all(run.metrics_file.is_file() for run in chains[0]):
         _check_chain(chains[0], processes)
     for run in (run for chain in chains for run in chain):
@@ -192,6 +206,16 @@ def _split(config: str, options: dict) -> tuple:
                 raise
             refused[key] = error
     return own, refused
+
+
+def _check_select(run: StageRun) -> None:
+    evaluator = run.cfg.get('test_evaluator')
+    metrics = evaluator if isinstance(evaluator, (list, tuple)) else [evaluator or {}]
+    if not any(metric.get('type') == 'ClusteringMetric' for metric in metrics):
+        raise ValueError(
+            f'--select goes by {SELECT_BY}, and the test_evaluator of {run.config} has no '
+            'ClusteringMetric: only runs that find clusters can be chosen so.'
+        )
 
 
 def _as_text(cfg: Config) -> str:

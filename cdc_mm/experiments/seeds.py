@@ -22,7 +22,9 @@ from cdc_mm.engine import (
     set_dataloader_defaults,
 )
 from cdc_mm.errors import clear_errors, clear_run_errors
+from cdc_mm.evaluation import DumpClusters
 from cdc_mm.evaluation.functional import metrics_in_words
+from cdc_mm.models import BaseClusterer
 from cdc_mm.processes import end_with_parent
 from cdc_mm.wrappers import unwrap_model
 
@@ -34,7 +36,8 @@ _STATUS_SECONDS = 30
 def train_and_test(config: str, load_from: Optional[str] = None, launcher: str = 'none') -> dict:
     """Train from where the work dir stands, test the last checkpoint and write ``metrics.json``.
 
-    A model that predicts nothing is only trained; its file has no metrics.
+    A model that predicts nothing is only trained; its file has no metrics. The clusters that a
+    clusterer predicts are kept in ``predictions.npz``.
 
     Args:
         config (str): File of a full config, beside the work dir: ``seed0.py`` for ``seed0``.
@@ -60,7 +63,12 @@ def train_and_test(config: str, load_from: Optional[str] = None, launcher: str =
         claim.hand_to(runner)
     with clear_run_errors():
         runner.train()
-        metrics = {} if why_untestable(cfg, unwrap_model(runner.model)) else runner.test()
+        model, metrics = unwrap_model(runner.model), {}
+        if not why_untestable(cfg, model):
+            if isinstance(model, BaseClusterer):
+                kept = DumpClusters(str(Path(cfg.work_dir) / 'predictions.npz'))
+                runner.test_evaluator.metrics.append(kept)
+            metrics = runner.test()
         if is_main_process():
             dump_atomically(Path(cfg.work_dir) / 'metrics.json', metrics)
     return metrics

@@ -5,12 +5,12 @@ from .extractor import (
     evaluation_dataset_cfg,
     evaluation_loader,
 )
-from .feature_dataset import FeatureDataset
+from .feature_dataset import FeatureDataset, dataset_rows
 from .images import Images, scan_images
 from .labels import LabelledRows, labelled_rows, multi_hot
 from .neighbors import nearest_neighbors, neighbor_table, top_k
 from .outputs import iterate_outputs, known_outputs
-from .store import FeatureStore, Rows
+from .store import FeatureStore, Rows, read_rows
 
 __all__ = [
     'EncoderRows',
@@ -21,6 +21,7 @@ __all__ = [
     'Images',
     'LabelledRows',
     'Rows',
+    'dataset_rows',
     'encoder_pipeline',
     'evaluation_dataset_cfg',
     'evaluation_loader',
@@ -30,6 +31,7 @@ __all__ = [
     'multi_hot',
     'nearest_neighbors',
     'neighbor_table',
+    'read_rows',
     'scan_images',
     'top_k',
 ]

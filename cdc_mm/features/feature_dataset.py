@@ -6,6 +6,7 @@ from typing import Dict, List, Optional, Sequence, Union
 import numpy as np
 import torch
 from mmengine.device import get_device
+from mmengine.registry import init_default_scope
 from mmpretrain.registry import DATASETS, MODELS
 from mmpretrain.structures import DataSample
 from torch import Tensor, nn
@@ -14,6 +15,7 @@ from torch.utils.data import Dataset
 from .encoder_rows import EncoderRows
 from .extractor import report_unreadable
 from .neighbors import neighbor_table
+from .store import Rows
 
 SOURCES = ('image', 'augmented', 'neighbor')
 
@@ -108,6 +110,11 @@ class FeatureDataset(Dataset):
         self.feat_dim = self._rows.shape[1]
 
     @property
+    def rows(self) -> Union[np.memmap, Rows]:
+        """Rows (N, D) of the images as they are, in their order, read-only."""
+        return self._rows
+
+    @property
     def view_names(self) -> tuple:
         """Names of the views of an item."""
         return tuple(self.views)
@@ -182,6 +189,20 @@ class FeatureDataset(Dataset):
         if info.get('gt_label') is not None:
             sample.set_gt_label(info['gt_label'])
         return sample
+
+
+def dataset_rows(cfg: dict) -> Union[np.memmap, Rows]:
+    """Rows (N, D) of the images of a :class:`FeatureDataset`, without views of them.
+
+    Args:
+        cfg (dict): Config of the data set.
+
+    Raises:
+        FileNotFoundError: If the images or the weights are not there.
+        RunError: If no image can be read, or a row is not finite.
+    """
+    init_default_scope('mmpretrain')
+    return DATASETS.build({key: value for key, value in cfg.items() if key != 'views'}).rows
 
 
 def _check_views(views: dict, num_views: int, num_neighbors: int, augment) -> None:

@@ -398,6 +398,44 @@ def writing_to(folder: Path) -> Iterator[None]:
         ) from error
 
 
+def read_rows(path: Union[str, Path]) -> Union[np.ndarray, Rows]:
+    """Rows that lie on disk, whatever made them.
+
+    Args:
+        path (str | Path): A ``.npy`` file, or the folder of a store (:class:`FeatureStore`).
+
+    Returns:
+        np.ndarray | Rows: Of a file as it is, mapped; of a store (N, D), all that it holds, in the
+        order that they were made in.
+
+    Raises:
+        ValueError: If it is neither, or damaged.
+        FileNotFoundError: If it is not there.
+    """
+    path = Path(path)
+    if not path.is_dir():
+        try:
+            return np.load(path, mmap_mode='r', allow_pickle=False)
+        except (EOFError, ValueError) as error:
+            raise ValueError(f'{path} is no array of numbers (.npy): {error}') from error
+    parts = []
+    for info_file in sorted(path.glob('part-*.json')):
+        file = info_file.with_suffix('.npy')
+        try:
+            info = json.loads(info_file.read_text())
+            if check_array(info_file.with_suffix(''), info.get('dtype'))[0]:
+                parts.append(np.load(file, mmap_mode='r', allow_pickle=False))
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise ValueError(
+                f'{file} is damaged ({error}): give the command that made it again'
+            ) from error
+    if not parts:
+        raise ValueError(
+            f'{path} holds no rows: name a .npy file or the folder of a store, which has part-*.npy'
+        )
+    return Rows(parts, np.arange(sum(map(len, parts))))
+
+
 def check_array(path: Path, dtype: str) -> Tuple[int, int]:
     """Compare a ``.npy`` file with what the description beside it says.
 

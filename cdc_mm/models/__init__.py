@@ -1,7 +1,14 @@
 from .assigners import SinkhornAssigner
 from .clusterers import CDC, SCAN, BaseClusterer, CDCMoCoV3, MultiHead, SelfLabel
 from .data_preprocessors import MultiViewDataPreprocessor
-from .encoders import BaseEncoder, EfficientNetLite, Encoder, SmallConvNet, TimmEncoder, TorchvisionEncoder
+from .encoders import (
+    BaseEncoder,
+    EfficientNetLite,
+    Encoder,
+    SmallConvNet,
+    TimmEncoder,
+    TorchvisionEncoder,
+)
 from .heads import CDCHead
 from .layers import SplitBatchNorm2d
 from .losses import CDCLoss, SCANLoss, SelfLabelLoss

@@ -37,6 +37,7 @@ rows = dict(type='FeatureDataset', encoder=encoder, store_dir=store_dir, num_wor
 train_dataloader = dict(
     batch_size=batch_size,
     num_workers=0,
+    persistent_workers=False,
     sampler=dict(type='DefaultSampler', shuffle=True),
     collate_fn=dict(type='default_collate'),
     dataset=dict(
@@ -49,6 +50,7 @@ train_dataloader = dict(
 val_dataloader = dict(
     batch_size=batch_size,
     num_workers=0,
+    persistent_workers=False,
     sampler=dict(type='DefaultSampler', shuffle=False),
     collate_fn=dict(type='default_collate'),
     dataset=dict(dataset=test_images, **rows),

@@ -1,8 +1,11 @@
+import types
+
 import pytest
 from helpers import CONFIG, ROOT
+from mmengine.runner import Runner
 
 from cdc_mm.apis import read_config
-from cdc_mm.engine import check_keys
+from cdc_mm.engine import check_keys, hook_keys
 
 CONFIGS = [p for p in sorted((ROOT / 'configs').rglob('*.py')) if '_base_' not in p.parts]
 
@@ -40,6 +43,12 @@ def test_keys_that_nothing_reads_are_refused(key, near):
         {'env_cfg.dist_cfg.timeout': 60, 'env_cfg.resource_limit': 9},
         {'optim_wrapper.clip_grad': dict(type='value', clip_value=1.0)},
         {'train_dataloader.num_batch_per_epoch': 3},
+        {'default_hooks.timer': None, 'default_hooks.rank_watch': None},
+        {'default_hooks.timer2': dict(type='KNNHook')},
+        {'default_hooks.mine': dict(type='IterTimerHook')},
+        {'default_hooks.visualization': dict(type='VisualizationHook', draw_gt=False, show=True)},
+        {'custom_hooks': [dict(type='EMAHook', momentum=1e-3, begin_epoch=1, priority='HIGH')]},
+        {'custom_hooks': [dict(type='EMAHook', ema_type='CosineEMA', end_momentum=0.0)]},
     ],
 )
 def test_keys_that_something_reads_pass(options):
@@ -108,3 +117,12 @@ def test_shipped_configs_pass_also_as_a_run_writes_them(path, tmp_path):
 def test_sections_of_another_kind_are_refused(key, value, message):
     with pytest.raises(ValueError, match=rf'digits\.py: .*{message}'):
         read_config(str(ROOT / CONFIG), {key: value})
+
+
+def test_the_names_of_the_shipped_hooks_are_known():
+    names = set(read_config(str(ROOT / CONFIG)).default_hooks)
+    assert names - set(hook_keys._OF_RUNNER) == hook_keys._SHIPPED
+    logger = types.SimpleNamespace(register_hook=lambda hook: names.add(hook['type']))
+    names.clear()
+    Runner.register_default_hooks(logger)
+    assert names == set(hook_keys._OF_RUNNER.values())

@@ -47,6 +47,14 @@ def test_images_without_a_file_go_by_index(tmp_path):
     assert [row['image'] for row in read(tmp_path / 'clusters.csv')] == list('0123456')
 
 
+def test_the_same_as_arrays(tmp_path):
+    dump(tmp_path / 'clusters.npz', range(N))
+    with np.load(tmp_path / 'clusters.npz', allow_pickle=False) as kept:
+        assert kept['image'].tolist() == [f'data/{name}' for name in NAMES]
+        assert kept['cluster'].tolist() == SCORES.argmax(1).tolist()
+        np.testing.assert_allclose(kept['confidence'], SCORES.max(1).values, rtol=1e-6)
+
+
 def _dump_rank(rank, world_size, path):
     # As mmengine's DefaultSampler deals samples out: padded to equal parts from the beginning.
     dump(path, [*range(N), 0][rank::world_size])
@@ -58,7 +66,7 @@ def test_two_ranks_write_each_image_once_and_in_order(tmp_path):
 
 
 def test_refuses_other_files():
-    with pytest.raises(ValueError, match=r'must be a \.csv file, got clusters\.txt'):
+    with pytest.raises(ValueError, match=r'must be a \.csv or \.npz file, got clusters\.txt'):
         METRICS.build(dict(type='DumpClusters', out_file_path='clusters.txt'))
 
 
@@ -72,6 +80,17 @@ def test_an_image_that_could_not_be_read_has_no_cluster(tmp_path):
     blank, whole = read(tmp_path / 'x.csv')
     assert blank == dict(image='0.jpg', cluster='', confidence='')
     assert whole['cluster'] == str(int(SCORES[0].argmax()))
+
+
+def test_an_array_has_minus_one_there(tmp_path):
+    metric = METRICS.build(dict(type='DumpClusters', out_file_path=str(tmp_path / 'x.npz')))
+    for shape in ((0, 0), (8, 8)):
+        sample = DataSample(metainfo=dict(ori_shape=shape, sample_idx=5)).set_pred_score(SCORES[0])
+        metric.process({}, [sample.set_pred_label(SCORES[0].argmax()).to_dict()])
+    metric.evaluate(2)
+    with np.load(tmp_path / 'x.npz', allow_pickle=False) as kept:
+        assert kept['cluster'].tolist() == [-1, int(SCORES[0].argmax())]
+        assert kept['confidence'][0] == 0
 
 
 def test_it_does_not_warn_of_itself(tmp_path, monkeypatch):

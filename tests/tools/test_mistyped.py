@@ -15,9 +15,21 @@ from PIL import Image
         ('custom_hook.a=1', r'there is no custom_hook .*Near it: custom_hooks'),
         ('optim_wrapper.paramwise_cfg.norm_decay=0', r'Near it: .*paramwise_cfg\.norm_decay_mult'),
         ('env_cfg.cudnn_bench=True', r'Near it: env_cfg\.cudnn_benchmark'),
-        ('default_hooks.loger.interval=1', r'default_hooks\.loger has no type'),
-        ('default_hooks.logger.intervall=1', r'default_hooks\.logger\.intervall is no argument of '
-         r'LoggerHook\. Near it: interval'),
+        ('default_hooks.loger.interval=1', r'default_hooks\.loger has no type\. Near it: '
+         r'default_hooks\.logger'),
+        ('default_hooks.timr.type=IterTimerHook', r'default_hooks\.timr adds a second '
+         r'IterTimerHook\. Near it: default_hooks\.timer'),
+        ('default_hooks.chekpoint.type=SafeCheckpointHook', r'Near it: default_hooks\.checkpoint'),
+        ('default_hooks.colapse_watch=None', r'default_hooks\.colapse_watch takes no hook away\. '
+         r'Near it: default_hooks\.collapse_watch'),
+        ('default_hooks.visualization.draw_scor=1', r'default_hooks\.visualization\.draw_scor is '
+         r'no argument of VisualizationHook\. Near it: draw_score'),
+        ('default_hooks.ema.type=EMAHook default_hooks.ema.momentom=0.1',
+         r'default_hooks\.ema\.momentom is no argument of EMAHook\. Near it: momentum'),
+        ('default_hooks.broadcast_bn.when=1', r'default_hooks\.broadcast_bn\.when is no argument '
+         'of BroadcastBNHook, which takes none'),
+        ('default_hooks.logger.intervall=1', r'default_hooks\.logger\.intervall is no argument '
+         r'of LoggerHook\. Near it: interval'),
         ('model.head.assigner.typ=SinkhornAssigner', r'model\.head\.assigner has no type, '
          'but typ'),
         ('model.head.assigner.type=SinkhornAsigner', r'model\.head\.assigner\.type: there is '
@@ -35,7 +47,7 @@ from PIL import Image
 )  # fmt: skip
 def test_the_path_is_named(call, tmp_path, option, message):
     with pytest.raises(SystemExit, match=message) as stopped:
-        call('train', CONFIG, '--work-dir', tmp_path, options=(*SMALL, option))
+        call('train', CONFIG, '--work-dir', tmp_path, options=(*SMALL, *option.split()))
     line, hint = str(stopped.value).splitlines()
     assert line.startswith('error: ') and 'CDC_MM_TRACEBACK' in hint
 

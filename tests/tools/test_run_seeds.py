@@ -3,11 +3,13 @@ import json
 import math
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 from helpers import CONFIG, ROOT, SMALL, log_of
 from mmengine.config import Config
 from mmengine.hooks import Hook
+from sklearn.metrics import adjusted_rand_score
 
 from cdc_mm import apis
 from cdc_mm.experiments import seeds
@@ -97,6 +99,12 @@ def test_a_chain_goes_on_where_it_was_stopped(call, in_process, tmp_path, capsys
         assert weights[0] and all(map(torch.equal, *weights))
 
     results = json.loads((tmp_path / 'runs/cdc_digits+second/results.json').read_text())
+    agreement = results['stages'][0]['agreement']
+    kept = [dict(np.load(folders['cdc_digits', s] / 'predictions.npz')) for s in (0, 1)]
+    assert len(kept[0]['image']) == 360
+    expected = adjusted_rand_score(kept[0]['cluster'], kept[1]['cluster'])
+    assert agreement['mean'] == pytest.approx(expected)
+    assert agreement['with_others'] == pytest.approx([expected] * 2)
     accs = [
         json.loads((folders['cdc_digits', seed] / 'metrics.json').read_text())['clustering/acc']
         for seed in (0, 1)
@@ -108,7 +116,26 @@ def test_a_chain_goes_on_where_it_was_stopped(call, in_process, tmp_path, capsys
     table = (tmp_path / 'runs/cdc_digits+second/results.md').read_text()
     row = next(line for line in table.splitlines() if "the paper's" in line).split('|')
     assert [cell.strip() for cell in row[1:4]] == ["the paper's: Table 9", '5', '12.3 +- 4.5']
-    assert table in capsys.readouterr().out
+    assert f'cdc_digits: agreement of seeds (ARI) {expected:.2f}' in table
+    assert table in capsys.readouterr().out and 'selected' not in results
+
+    # Nothing is trained again to say which is the best.
+    in_process.started.clear()
+    call('run_seeds', *args, '--select', options=OPTIONS)
+    assert in_process.started == []
+    files = [folders['cdc_digits+second', seed] / 'metrics.json' for seed in (0, 1)]
+    sure = [json.loads(file.read_text())['clustering/linear_cv'] for file in files]
+    best = max((0, 1), key=lambda seed: sure[seed])
+    checkpoint = str(folders['cdc_digits+second', best] / 'epoch_2.pth')
+    assert (
+        sure[0] != sure[1]
+        and f'by linear_cv ({sure[best]:.1f}): seed {best}, {checkpoint}'
+        in (tmp_path / 'runs/cdc_digits+second/results.md').read_text()
+    )
+    results = json.loads((tmp_path / 'runs/cdc_digits+second/results.json').read_text())
+    assert results['selected'] == dict(
+        seed=best, by='clustering/linear_cv', value=sure[best], checkpoint=checkpoint
+    )
 
     with pytest.raises(SystemExit, match='other settings') as stopped:
         call('run_seeds', *args, options=(*OPTIONS, 'model.head.t=0.3'))
@@ -222,6 +249,7 @@ def test_clusters_and_a_classifier_share_a_table(call, in_process, tiny, tmp_pat
         (['moco', 'wide'], [], 'It is of another architecture'),
         (['cdc', 'wide'], [], 'starts from'),
         (['eight', 'linear'], [], 'this recipe is for 8 processes, and this is one'),
+        (['moco', 'linear', '--select'], [], 'has no ClusteringMetric'),
         (['cdc', 'linear'], ['num_clusterz=3'], 'num_clusterz'),
         (['cdc', 'linear'], ['randomness.seed=3'], '--seeds says how many'),
         (['cdc', 'linear'], ['default_hooks.checkpoint=None'], 'is never saved'),
@@ -231,7 +259,9 @@ def test_the_whole_chain_is_checked_before_anything_trains(
     call, in_process, tiny, tmp_path, chain, options, message
 ):
     with pytest.raises(SystemExit) as stopped:
-        call('run_seeds', *(tiny / f'{name}.py' for name in chain), '--seeds', 1,
+        flags = [name for name in chain if name.startswith('--')]
+        call('run_seeds', *(tiny / f'{name}.py' for name in chain if name not in flags), *flags,
+             '--seeds', 1,
              '--work-dir', tmp_path / 'runs', options=(*CHAIN, *options))  # fmt: skip
     assert str(stopped.value).startswith('error: ') and message in str(stopped.value)
     assert in_process.started == [] and not (tmp_path / 'runs').exists()

@@ -20,8 +20,17 @@ class SafeCheckpointHook(CheckpointHook):
 
     mmengine puts log buffers and numpy scalars into a checkpoint, which today's torch refuses to
     load, so that resuming and testing fail. Here the smoothing windows of the log are left out and
-    numpy scalars become Python numbers. The arguments are those of ``CheckpointHook``.
+    numpy scalars become Python numbers. The arguments are those of ``CheckpointHook``;
+    of the figures of :class:`ClusteringMetric` that say without labels how sure clusters are,
+    ``save_best`` knows that more is better.
     """
+
+    _default_greater_keys = [
+        *CheckpointHook._default_greater_keys,
+        'clustering/linear_cv',
+        'clustering/silhouette',
+        'clustering/head_agreement',
+    ]
 
     def before_train(self, runner) -> None:
         """Choose how files are written."""

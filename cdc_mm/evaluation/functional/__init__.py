@@ -3,6 +3,13 @@ from .average_precision import (
     interpolated_average_precision,
     per_image_average_precision,
 )
+from .certainty import agreement, cluster_stability, linear_consistency, silhouette
+from .choose_k import (
+    SURENESS,
+    NumClusters,
+    check_num_clusters_range,
+    choose_num_clusters,
+)
 from .clustering import (
     align_clusters,
     cluster_accuracy,
@@ -19,17 +26,24 @@ from .similarity import alignment, category_similarity, pair_similarity, uniform
 from .summary import metrics_in_words, short_name, shown_metrics, summarize_runs
 
 __all__ = [
+    'SURENESS',
+    'NumClusters',
+    'agreement',
     'align_clusters',
     'alignment',
     'category_similarity',
+    'check_num_clusters_range',
+    'choose_num_clusters',
     'class_average_precisions',
     'cluster_accuracy',
+    'cluster_stability',
     'consensus',
     'interpolated_average_precision',
     'kmeans_clusters',
     'knn_accuracy',
     'knn_scores',
     'label_metrics',
+    'linear_consistency',
     'low_shot_rows',
     'many_to_one_accuracy',
     'match_clusters',
@@ -38,6 +52,7 @@ __all__ = [
     'per_image_average_precision',
     'short_name',
     'shown_metrics',
+    'silhouette',
     'size_metrics',
     'summarize_runs',
     'svm_scores',

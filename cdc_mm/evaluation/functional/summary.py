@@ -4,6 +4,8 @@ from typing import List, Sequence
 import numpy as np
 
 _MEASURED_WITH_LABELS = ('acc', 'nmi', 'ari', 'many_to_one_acc')
+# Without labels, how sure the clusters are.
+_CERTAINTY = ('linear_cv', 'silhouette', 'head_agreement')
 
 
 def summarize_runs(runs: List[dict]) -> dict:
@@ -26,7 +28,9 @@ def summarize_runs(runs: List[dict]) -> dict:
 
 
 def shown_metrics(metrics: Sequence[dict]) -> List[str]:
-    """Names of what a table shows of each: agreement with labels, or without labels everything.
+    """Names of what a table shows of each: agreement with labels and how sure the clusters are.
+
+    Without labels everything but lists and the number of images.
 
     Args:
         metrics (Sequence[dict]): Metrics by name, of one or several evaluations.
@@ -34,7 +38,11 @@ def shown_metrics(metrics: Sequence[dict]) -> List[str]:
     shown = {}
     for names in metrics:
         with_labels = [n for n in names if n.rpartition('/')[2] in _MEASURED_WITH_LABELS]
-        chosen = with_labels or [n for n in names if not n.endswith(('num_samples', '_sizes'))]
+        if with_labels:
+            chosen = with_labels + [n for n in names if n.rpartition('/')[2] in _CERTAINTY]
+        else:
+            left_out = ('num_samples', '_sizes', '_stability')
+            chosen = [n for n in names if not n.endswith(left_out)]
         shown.update(dict.fromkeys(chosen))
     return list(shown)
 

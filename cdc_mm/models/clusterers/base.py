@@ -109,6 +109,13 @@ class BaseClusterer(BaseModel, metaclass=ABCMeta):
         """Further features of images by name, for analyses, each (B, some width)."""
         return {}
 
+    def head_labels(self, rows: Tensor) -> Optional[Tensor]:
+        """The clusters that each of several heads gives rows (B, D), shape (B, heads).
+
+        None where there is one head, or heads that are not asked about the same thing.
+        """
+        return None
+
     def prepare(self, num_images: int) -> None:
         """Get ready for training on ``num_images`` images, before a checkpoint is loaded.
 
@@ -222,13 +229,20 @@ class BaseClusterer(BaseModel, metaclass=ABCMeta):
             data_samples (list, optional): The B samples to fill in; new ones if None.
 
         Returns:
-            list: The samples with ``pred_score`` (K,) and ``pred_label`` (1,) on the CPU.
+            list: The samples with ``pred_score`` (K,) and ``pred_label`` (1,) on the CPU; also
+            ``row`` (D,) if the encoder is frozen, and ``head_labels`` if there are several heads.
         """
+        rows = self.encode(inputs)
         # One copy to the host a batch instead of one a sample.
-        scores = torch.softmax(as_float(self.scores(self.encode(inputs))), dim=1).cpu()
+        scores = torch.softmax(as_float(self.scores(rows)), dim=1).cpu()
         labels = scores.argmax(dim=1)
         if data_samples is None:
             data_samples = [DataSample() for _ in scores]
+        fields = dict(row=rows if self.frozen else None, head_labels=self.head_labels(rows))
+        for name, values in fields.items():
+            if values is not None:
+                for sample, value in zip(data_samples, values.cpu(), strict=True):
+                    sample.set_field(value, name)
         return [
             sample.set_pred_score(score).set_pred_label(label)
             for sample, score, label in zip(data_samples, scores, labels, strict=True)

@@ -40,7 +40,7 @@ class EnsembleClusterer(BaseClusterer):
         super().__init__(num_clusters, *args, **kwargs)
         self.num_heads = num_heads
         self.register_buffer('losses', torch.zeros(num_heads))
-        self.register_buffer('steps', torch.zeros(()))
+        self.register_buffer('tracked', torch.tensor(False))
         self.register_buffer('votes', torch.zeros(num_heads))
         self.register_buffer('orders', torch.arange(num_clusters).repeat(num_heads, 1))
 
@@ -87,6 +87,11 @@ class EnsembleClusterer(BaseClusterer):
         orders = self.orders[heads][:, None].expand(-1, len(rows), -1)
         return scores[heads].softmax(dim=2).gather(2, orders)
 
+    def head_labels(self, rows: Tensor) -> Tensor:
+        """The clusters of rows (B, D) by every head, those that vote if some do, (B, heads)."""
+        by_head = self.voting(rows) if self.votes.any() else self.head_scores(rows)
+        return by_head.argmax(dim=2).T
+
     def scores(self, rows: Tensor) -> Tensor:
         """Scores of the best head, or the logarithm of the mean probability of those that vote.
 
@@ -110,7 +115,7 @@ class EnsembleClusterer(BaseClusterer):
         """
         totals = totals.detach().to(self.losses)
         all_reduce(totals, 'mean')  # every rank chooses alike
-        # An average of all steps at first, so that the start at 0 leaves no trace.
-        self.steps += 1
-        self.losses.lerp_(totals, (1 / self.steps).clamp(min=1 - _KEEP))
+        average = torch.lerp(totals, self.losses, _KEEP)
+        self.losses.copy_(torch.where(self.tracked, average, totals))
+        self.tracked.fill_(True)
         return self.losses.min()

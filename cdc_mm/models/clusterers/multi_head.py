@@ -40,9 +40,7 @@ class MultiHead(EnsembleClusterer):
                 'dict(type="Encoder", backbone=..., freeze=True).'
             )
         heads = [MODELS.build({'backbone': None, **clusterer}) for _ in range(max(1, num_heads))]
-        super().__init__(
-            heads[0].num_clusters, num_heads, encoder, data_preprocessor, init_cfg
-        )
+        super().__init__(heads[0].num_clusters, num_heads, encoder, data_preprocessor, init_cfg)
         self.heads = ModuleList(heads)
 
     @property

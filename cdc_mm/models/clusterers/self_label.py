@@ -104,6 +104,10 @@ class SelfLabel(BaseClusterer):
         """The clusterer's features."""
         return self.clusterer.embed(rows)
 
+    def head_labels(self, rows: Tensor) -> Optional[Tensor]:
+        """The clusterer's."""
+        return self.clusterer.head_labels(rows)
+
     def diagnostics(self) -> dict:
         """The clusterer's."""
         return self.clusterer.diagnostics()

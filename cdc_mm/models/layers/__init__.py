@@ -5,4 +5,11 @@ from .queue import Queue
 from .split_batch_norm import SplitBatchNorm2d
 from .standardize import Standardize
 
-__all__ = ['ClusterTargets', 'MomentumEncoder', 'Queue', 'SplitBatchNorm2d', 'Standardize', 'project_rows']
+__all__ = [
+    'ClusterTargets',
+    'MomentumEncoder',
+    'Queue',
+    'SplitBatchNorm2d',
+    'Standardize',
+    'project_rows',
+]

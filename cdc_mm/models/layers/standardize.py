@@ -24,17 +24,18 @@ class Standardize(nn.Module):
     @torch.no_grad()
     def update(self, rows: Tensor) -> None:
         """Add rows (B, D) of every rank to the statistics."""
-        # Around the mean so far, where float32 is exact enough.
-        rows = rows.to(self.mean) - self.mean
-        sums = torch.cat([rows.new_tensor([len(rows)]), rows.sum(0), rows.square().sum(0)])
-        all_reduce(sums)
-        count, (total, squares) = sums[0], sums[1:].view(2, -1)
-        difference = total / count
-        variance = squares / count - difference.square()
+        rows = rows.to(self.mean)
+        seen = torch.cat([rows.new_tensor([len(rows)]), rows.sum(0)])
+        all_reduce(seen)
+        count, mean = seen[0], seen[1:] / seen[0]
+        # Around their own mean, where float32 is exact enough.
+        squares = (rows - mean).square().sum(0)
+        all_reduce(squares)
+        difference = mean - self.mean
         # Two sets of rows joined: Chan, Golub & LeVeque (1979).
         self.count += count
         share = count / self.count
-        self.variance.lerp_(variance, share).add_(share * (1 - share) * difference.square())
+        self.variance.lerp_(squares / count, share).add_(share * (1 - share) * difference.square())
         self.mean.add_(share * difference)
 
     def forward(self, rows: Tensor) -> Tensor:

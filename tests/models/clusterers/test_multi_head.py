@@ -81,9 +81,10 @@ def test_a_head_need_not_have_diagnostics(monkeypatch):
 def test_what_only_training_needs_is_named():
     model = build()
     kept = [n for n in model.state_dict() if not n.startswith(model.training_only)]
-    assert kept == ['losses', *(f'heads.{i}.{n}' for i in range(3) for n in (
-        'neck.mlp.0.weight', 'neck.mlp.0.bias', 'neck.mlp.2.weight', 'neck.mlp.2.bias'
-    ))]  # fmt: skip
+    heads = [f'heads.{i}.neck.mlp.{n}' for i in range(3) for n in (
+        '0.weight', '0.bias', '2.weight', '2.bias'
+    )]  # fmt: skip
+    assert kept == ['losses', 'tracked', 'votes', 'orders', *heads]
 
 
 def test_shares_one_frozen_encoder():
