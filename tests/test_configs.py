@@ -307,7 +307,7 @@ def test_every_name_reaches_something(path):
     assert {'epochs', 'batch_size', 'lr', 'num_workers'} <= set(names)
     assert ('num_clusters' in names) + ('num_classes' in names) + ('temperature' in names) == 1
     if 'num_clusters' in names:
-        scan = shipped.model.type == 'SCAN'
+        scan = shipped['model']['type'] == 'SCAN'
         own = {'num_heads', 'num_neighbors'} if scan else {'t', 'tau', 'alpha'}
         assert own <= set(names)
     for name, value in names.items():
@@ -344,8 +344,10 @@ def test_the_names_reach_all_that_is_derived_from_them(path):
             )
             if images_of(cfg[field]).type != 'Digits':
                 assert images_of(cfg[field]).data_root == 'X'
-    head = clusterer_of(cfg).head
-    if 'num_clusters' in names:
+    head = clusterer_of(cfg).get('head')
+    if cfg.model.type == 'SCAN':
+        assert cfg.model.num_clusters == 3
+    elif 'num_clusters' in names:
         assert head.num_clusters == 3 and (head.t, head.tau, head.alpha) == (0.3, 0.4, 0.6)
     if 'num_classes' in names:
         assert head.num_classes == 4

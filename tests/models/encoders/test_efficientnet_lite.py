@@ -40,7 +40,7 @@ def test_the_classifier_of_the_package_knows_what_a_network_saw(encoder):
 def test_other_files(tmp_path):
     torch.save({'_conv_stem.weight': torch.zeros(3)}, tmp_path / 'part.pth')
     encoder = MODELS.build(dict(type='EfficientNetLite', weights=str(tmp_path / 'part.pth')))
-    with pytest.raises(ValueError, match='part.pth does not hold EfficientNet-Lite0'):
+    with pytest.raises(ValueError, match=r'part\.pth does not hold EfficientNet-Lite0'):
         encoder.init_weights()
     # A checkpoint of this project has timm's names.
     filled = MODELS.build(dict(type='EfficientNetLite'))
