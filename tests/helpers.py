@@ -145,3 +145,30 @@ def make_runner(work_dir, model, views=('view1', 'view2'), epochs=1, dataset=Non
     cfg.default_hooks.checkpoint.interval = 1
     cfg.merge_from_dict(kwargs)
     return build_runner(cfg)
+
+
+HOLDER = """
+import sys, time
+from mmengine.config import Config
+from cdc_mm.engine import claim_work_dir
+claim_work_dir(Config(dict(work_dir=sys.argv[1])))
+if len(sys.argv) > 2:
+    import os
+    if os.fork() == 0:
+        time.sleep(60)
+print('locked', flush=True)
+time.sleep(60)
+"""
+
+
+def hold(*args):
+    """Another process that trains in a work dir; None in place of its child's id."""
+    process = subprocess.Popen(
+        [sys.executable, '-c', HOLDER, *map(str, args)],
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=ROOT,
+        start_new_session=True,
+    )
+    assert process.stdout.readline() == 'locked\n'
+    return process

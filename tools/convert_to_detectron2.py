@@ -27,8 +27,10 @@ def main() -> None:
     args = parse_args()
 
     from cdc_mm import apis, detection
+    from cdc_mm.atomic import check_output
 
     with apis.clear_errors():
+        check_output(args.out, 'the file to write')
         if args.trust_checkpoint:
             apis.trust_checkpoints()
         count, depth = detection.convert_checkpoint(

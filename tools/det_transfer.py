@@ -5,6 +5,7 @@ import argparse
 import json
 from functools import partial
 from pathlib import Path
+from typing import Optional
 
 
 def parse_args() -> argparse.Namespace:
@@ -24,6 +25,11 @@ def parse_args() -> argparse.Namespace:
     )
     parser.add_argument(
         '--resume', action='store_true', help='go on from the last checkpoint in the output dir'
+    )
+    parser.add_argument(
+        '--overwrite',
+        action='store_true',
+        help='remove the checkpoints that an earlier run left in the output dir',
     )
     parser.add_argument(
         '--eval-only',
@@ -57,6 +63,8 @@ def parse_args() -> argparse.Namespace:
     args = parser.parse_intermixed_args()
     if args.image_root and not args.coco_json:
         parser.error('--image-root belongs to --coco-json')
+    if args.overwrite and (args.resume or args.eval_only):
+        parser.error('--resume and --eval-only use what --overwrite would remove')
     if args.num_gpus < 1 or (args.seeds is not None and args.seeds < 1):
         parser.error('--num-gpus and --seeds must be at least 1')
     return args
@@ -80,6 +88,25 @@ def prepare_weights(cfg, args: argparse.Namespace) -> str:
         args.pretrained, cfg.MODEL.WEIGHTS, args.momentum_encoder, cfg.MODEL.RESNETS.DEPTH
     )
     return args.pretrained
+
+
+def run_config(cfg, number: int, seeds: Optional[int]):
+    """The config of one of several seeds, or of the only run."""
+    cfg = cfg.clone()
+    cfg.SEED += number
+    if seeds:
+        cfg.OUTPUT_DIR = f'{cfg.OUTPUT_DIR}/seed_{cfg.SEED}'
+    return cfg
+
+
+def claim(cfg, args: argparse.Namespace):
+    """The right to train in the output dir: one at a time, and never one over another."""
+    from mmengine.config import Config
+
+    from cdc_mm import apis
+
+    work_dir = Config(dict(work_dir=cfg.OUTPUT_DIR, resume=args.resume))
+    return apis.claim_work_dir(work_dir, args.overwrite, 'detection', '--output-dir')
 
 
 def main() -> None:
@@ -122,20 +149,22 @@ def main() -> None:
         check_data(cfg)
         if torch.cuda.is_available() and args.num_gpus > torch.cuda.device_count():
             raise ValueError(f'--num-gpus {args.num_gpus}: there are {torch.cuda.device_count()}')
+        run_cfgs = [run_config(cfg, i, args.seeds) for i in range(args.seeds or 1)]
+        claims = [None if args.eval_only else claim(run_cfg, args) for run_cfg in run_cfgs]
+        if args.seeds and not args.eval_only:
+            apis.lock_work_dir(cfg.OUTPUT_DIR, '--output-dir')  # the weights of all lie there
         label = prepare_weights(cfg, args)
+        for run_cfg in run_cfgs:
+            run_cfg.MODEL.WEIGHTS = cfg.MODEL.WEIGHTS
 
     runs = []
-    for i in range(args.seeds or 1):
-        run_cfg = cfg.clone()
-        run_cfg.SEED += i
-        if args.seeds:
-            run_cfg.OUTPUT_DIR = f'{cfg.OUTPUT_DIR}/seed_{run_cfg.SEED}'
+    for run_cfg, claimed in zip(run_cfgs, claims):
         try:
             launch(
                 transfer,
                 args.num_gpus,
                 dist_url='auto',
-                args=(run_cfg, use_data, args.resume, args.eval_only),
+                args=(run_cfg, use_data, args.resume, args.eval_only, claimed),
             )
         except ProcessExitedException as error:
             raise SystemExit(error.exit_code) from error  # the process has said why

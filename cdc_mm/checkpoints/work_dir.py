@@ -9,8 +9,8 @@ from cdc_mm.atomic import write_atomically
 
 _POINTER = 'last_checkpoint'
 _RUN = 'run.json'
-# What CheckpointHook and CollapseWatchHook write.
-_NAMES = re.compile(r'(epoch|iter)_\d+\.pth|best_.*\.pth|healthy\.pth')
+# What CheckpointHook, CollapseWatchHook and detectron2 write.
+_NAMES = re.compile(r'((epoch|iter)_\d+|best_.*|healthy|model_(\d+|final))\.pth')
 
 
 def list_checkpoints(work_dir: Union[str, Path]) -> List[Path]:

@@ -2,7 +2,7 @@ import pickle
 import re
 from collections import OrderedDict
 from functools import cache
-from typing import List, Optional, Tuple
+from typing import Dict, List, Optional, Tuple
 
 import torch
 import torchvision
@@ -40,15 +40,22 @@ def to_detectron2(
     # Counters of batch norm are of no use there, and old files lack them.
     weights = {k: v for k, v in weights.items() if not k.endswith('num_batches_tracked')}
     depths = (50, 101, 152) if any('.conv3.' in name for name in weights) else (18, 34)
-    depth = min(depths, key=lambda depth: len(_names(depth) ^ set(weights)))
-    missing = sorted(_names(depth) - set(weights))
-    extra = sorted(set(weights) - _names(depth))
+    depth = min(depths, key=lambda depth: len(_dimensions(depth).keys() ^ set(weights)))
+    dimensions = _dimensions(depth)
+    missing = sorted(dimensions.keys() - set(weights))
+    extra = sorted(set(weights) - dimensions.keys())
     if missing or extra:
         raise ValueError(
             f'no complete ResNet: next to a ResNet-{depth}, {len(missing)} of its '
-            f'{len(_names(depth))} weights are missing and {len(extra)} do not belong to it '
+            f'{len(dimensions)} weights are missing and {len(extra)} do not belong to it '
             f'({_first(missing + extra)})'
         )
+    for name, value in weights.items():
+        if value.ndim != dimensions[name]:
+            raise ValueError(
+                f'{name} has the shape {tuple(value.shape)}, which is not of '
+                f'{dimensions[name]} dimensions'
+            )
     stem = tuple(weights['conv1.weight'].shape[2:])
     if stem != (7, 7):
         raise ValueError(
@@ -98,14 +105,14 @@ def convert_checkpoint(
 
 
 @cache
-def _names(depth: int) -> frozenset:
+def _dimensions(depth: int) -> Dict[str, int]:
     with torch.device('meta'):
         resnet = getattr(torchvision.models, f'resnet{depth}')()
-    return frozenset(
-        name
-        for name in resnet.state_dict()
+    return {
+        name: value.ndim
+        for name, value in resnet.state_dict().items()
         if not name.startswith('fc.') and not name.endswith('num_batches_tracked')
-    )
+    }
 
 
 def _rename(name: str) -> str:

@@ -18,7 +18,8 @@ from torch import nn
 
 from cdc_mm.atomic import dump_atomically
 from cdc_mm.checkpoints import read_arrays, read_checkpoint
-from cdc_mm.errors import clear_errors
+from cdc_mm.engine import Claim, naming_paths
+from cdc_mm.errors import clear_errors, clear_run_errors
 
 from . import roi_heads  # noqa: F401  (registers Res5ROIHeadsExtraNorm)
 from .pictures import draw_detections
@@ -94,7 +95,11 @@ def load_pretrained(model: nn.Module, filename: str) -> None:
 
 
 def transfer(
-    cfg: CfgNode, use_data: Optional[Callable[[CfgNode], None]], resume: bool, eval_only: bool
+    cfg: CfgNode,
+    use_data: Optional[Callable[[CfgNode], None]],
+    resume: bool,
+    eval_only: bool,
+    claim: Optional[Claim] = None,
 ) -> None:
     """Fine-tune and evaluate one detector, in each of the processes of a launch.
 
@@ -107,6 +112,7 @@ def transfer(
             into the config.
         resume (bool): Whether to go on from the latest checkpoint in ``OUTPUT_DIR``.
         eval_only (bool): Whether to evaluate only: ``MODEL.WEIGHTS`` or else that checkpoint.
+        claim (Claim, optional): To ``OUTPUT_DIR``, of a training.
     """
     with clear_errors():
         cfg = cfg.clone()
@@ -119,22 +125,26 @@ def transfer(
         setup_logger.cache_clear()
         default_setup(cfg, Namespace(resume=resume, eval_only=eval_only))
         setup_logger(cfg.OUTPUT_DIR, distributed_rank=comm.get_rank(), name='cdc_mm')
+        with naming_paths({}, 'the config'):
+            built = Trainer.build_model(cfg) if eval_only else Trainer(cfg)
         if eval_only:
-            model = Trainer.build_model(cfg)
-            iterations = _load_detector(model, cfg)
+            model, iterations = built, _load_detector(built, cfg)
         else:
-            trainer = Trainer(cfg)
+            trainer = built
             trainer.resume_or_load(resume)
-    if eval_only:
-        metrics = Trainer.test(cfg, model)
-    else:
-        trainer.train()
-        metrics, iterations = trainer._last_eval_results, trainer.max_iter
-        model = trainer.checkpointer.model
-    if comm.is_main_process():
-        result = dict(seed=cfg.SEED, iterations=iterations, metrics=metrics)
-        dump_atomically(Path(cfg.OUTPUT_DIR, 'results.json'), result, indent=2)
-        draw_detections(cfg, model, f'{cfg.OUTPUT_DIR}/detections.png')
+            if claim is not None and comm.is_main_process():
+                claim.begin()
+    with clear_run_errors():
+        if eval_only:
+            metrics = Trainer.test(cfg, model)
+        else:
+            trainer.train()
+            metrics, iterations = trainer._last_eval_results, trainer.max_iter
+            model = trainer.checkpointer.model
+        if comm.is_main_process():
+            result = dict(seed=cfg.SEED, iterations=iterations, metrics=metrics)
+            dump_atomically(Path(cfg.OUTPUT_DIR, 'results.json'), result, indent=2)
+            draw_detections(cfg, model, f'{cfg.OUTPUT_DIR}/detections.png')
 
 
 class _Checkpointer(DetectionCheckpointer):

@@ -5,11 +5,12 @@ from .optim_wrappers import CPUAmpOptimWrapper
 from .paths import naming_paths
 from .recipe import check_processes
 from .runner import build_runner, init_cpu_distribution, prepare_test, prepare_training
-from .work_dir import claim_work_dir
+from .work_dir import Claim, claim_work_dir, lock_work_dir
 
 __all__ = [
     'BroadcastBNHook',
     'CPUAmpOptimWrapper',
+    'Claim',
     'ContactSheetHook',
     'SafeCheckpointHook',
     'build_runner',
@@ -17,6 +18,7 @@ __all__ = [
     'check_processes',
     'claim_work_dir',
     'init_cpu_distribution',
+    'lock_work_dir',
     'naming_paths',
     'prepare_test',
     'prepare_training',

@@ -71,7 +71,9 @@ class _Begin(Hook):
         self.claim.begin()
 
 
-def claim_work_dir(cfg: Config, overwrite: bool = False, kind: str = 'training') -> Claim:
+def claim_work_dir(
+    cfg: Config, overwrite: bool = False, kind: str = 'training', flag: str = '--work-dir'
+) -> Claim:
     """Lock the work dir of a training, and refuse to mix it with what an earlier one saved there.
 
     The lock holds until the process ends, however it ends. The first rank holds it for all.
@@ -81,20 +83,22 @@ def claim_work_dir(cfg: Config, overwrite: bool = False, kind: str = 'training')
         overwrite (bool): Whether checkpoints that are in the way may be removed, when the training
             begins. Defaults to False.
         kind (str): Who trains, for :func:`cdc_mm.checkpoints.read_run`. Defaults to ``training``.
+        flag (str): What the tool calls the folder. Defaults to ``--work-dir``.
 
     Returns:
-        Claim: Its ``hand_to(runner)`` is to be called before ``runner.train()``.
+        Claim: Its ``hand_to(runner)`` is to be called before ``runner.train()``; without a runner,
+        its ``begin()`` when nothing can refuse the training any more.
 
     Raises:
         ValueError: If the work dir cannot be written to, if a training is running in it, or if
             checkpoints of another run, or later ones than that to resume from, lie there.
     """
     work_dir = cfg.work_dir
-    check_work_dir(work_dir)
+    check_work_dir(work_dir, flag)
     claim = Claim(work_dir)
     if not _is_first_rank(cfg):
         return claim
-    _lock(work_dir)
+    lock_work_dir(work_dir, flag)
     there, run = list_checkpoints(work_dir), read_run(work_dir)
     source = cfg.get('load_from')
     new = dict(id=uuid.uuid4().hex, kind=kind)
@@ -112,18 +116,18 @@ def claim_work_dir(cfg: Config, overwrite: bool = False, kind: str = 'training')
         if own and overwrite:
             raise ValueError(
                 f'load_from={source} lies in the work dir {work_dir}, which --overwrite would '
-                'clear. Choose another --work-dir.'
+                f'clear. Choose another {flag}.'
             )
     if claim.outdated and not overwrite:
         raise ValueError(
             f'{way} ({_names(claim.outdated)}). Add --resume to go on from the latest, choose '
-            'another --work-dir, or add --overwrite to remove them.'
+            f'another {flag}, or add --overwrite to remove them.'
         )
     return claim
 
 
-def check_work_dir(path: str) -> None:
-    """Make a work dir.
+def check_work_dir(path: str, flag: str = '--work-dir') -> None:
+    """Make a work dir, which the tool calls ``flag``.
 
     Raises:
         ValueError: If it cannot be written to.
@@ -135,7 +139,7 @@ def check_work_dir(path: str) -> None:
     except OSError as error:
         raise ValueError(
             f'the work dir {path} cannot be written to: {error.strerror}. Choose another with '
-            '--work-dir.'
+            f'{flag}.'
         ) from error
 
 
@@ -169,7 +173,12 @@ def _names(paths: List[Path]) -> str:
     return ', '.join(names[:3]) + (f' and {len(names) - 3} more' if len(names) > 3 else '')
 
 
-def _lock(work_dir: str) -> None:
+def lock_work_dir(work_dir: str, flag: str = '--work-dir') -> None:
+    """Hold the lock of a work dir until this process ends.
+
+    Raises:
+        ValueError: If another process holds it.
+    """
     path = Path(work_dir).resolve() / '.lock'
     if path in _held:
         return
@@ -182,7 +191,7 @@ def _lock(work_dir: str) -> None:
         file.close()
         raise ValueError(
             f'a training is running in {work_dir}: {holder}. Wait until it ends, end it, or choose '
-            'another --work-dir.'
+            f'another {flag}.'
         ) from error
     except OSError as error:
         say(f'warning: {work_dir} cannot be locked ({error.strerror}): start no second run in it.')

@@ -14,7 +14,7 @@ from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.data.datasets.builtin import register_all_coco, register_all_pascal_voc
 from detectron2.data.datasets.builtin_meta import COCO_CATEGORIES
 from detectron2.data.datasets.pascal_voc import CLASS_NAMES
-from helpers import ROOT, run_tool
+from helpers import ROOT, hold, run_tool
 from mmpretrain.registry import MODELS
 
 CONFIGS = sorted(path.stem for path in (ROOT / 'configs/detection').glob('[!B]*.yaml'))
@@ -30,6 +30,12 @@ TINY = [
     'SOLVER.MAX_ITER', 2, 'TEST.PRECISE_BN.NUM_ITER', 2,
 ]  # fmt: skip
 OWN = 'configs/detection/custom_R_50_C4_quarter.yaml'
+
+
+def flat_stem():
+    """A ResNet-18 whose first convolution lacks a dimension."""
+    state = MODELS.build(dict(type='ResNet', depth=18)).state_dict()
+    return {f'backbone.{k}': v[0] if k == 'conv1.weight' else v for k, v in state.items()}
 
 
 def load(tool):
@@ -225,8 +231,9 @@ class MakesFolder:
 
 class TestRefusals:
     def refuse(self, call, message, *args):
-        with pytest.raises(SystemExit, match=message):
+        with pytest.raises(SystemExit, match=message) as stopped:
             call('det_transfer', OWN, *args)
+        assert stopped.value.code == 2 or len(str(stopped.value).splitlines()) == 2
 
     @pytest.fixture
     def own_args(self, own, tmp_path):
@@ -302,8 +309,41 @@ class TestRefusals:
         self.refuse(call, 'lacks 4 of the weights of this detector', '--voc-root', root,
                     '--eval-only', '--output-dir', trained[0], *TINY)  # fmt: skip
 
-    def test_a_mistyped_option(self, call, own_args):
-        self.refuse(call, 'SOLVER.LR', *own_args, 'SOLVER.LR', 1)
+    @pytest.mark.parametrize(
+        ('options', 'message'),
+        [
+            (('SOLVER.MAX_ITR', 1), r'there is no SOLVER\.MAX_ITR\. Near it: SOLVER\.MAX_ITER'),
+            (('SOLVER', 3), 'SOLVER 3: Type mismatch'),
+            (('SOLVER.MAX_ITER.X', 3), 'MAX_ITER.X 3: TypeError'),
+            (('SOLVER.MAX_ITER',), 'SOLVER.MAX_ITER: options are pairs'),
+            (('SOLVER.CHECKPOINT_PERIOD', 0), 'CHECKPOINT_PERIOD must be at least 1, got 0'),
+            (('INPUT.MIN_SIZE_TRAIN', ()), 'MIN_SIZE_TRAIN must name a size'),
+            (('INPUT.FORMAT', 'x'), r'one of .* got x'),
+            (('MODEL.PIXEL_MEAN', [1]), 'the config: .*tensor'),
+            (('MODEL.ROI_HEADS.NAME', 'Nothing'), "the config: .*'Nothing'"),
+        ],
+    )
+    def test_a_mistaken_option(self, call, own_args, pretrained, options, message):
+        self.refuse(call, message, '--pretrained', pretrained, *own_args, *options)
+
+    @pytest.mark.parametrize(
+        ('text', 'message'),
+        [
+            ('SOLVER:\n  MAX_ITR: 3\n', r'no SOLVER\.MAX_ITR\. Near it: SOLVER\.MAX_ITER'),
+            ('a: [', 'ParserError'),
+            ('- a\n', 'AttributeError'),
+            ('', 'TypeError'),
+            ('_BASE_: 3\n', 'AttributeError'),
+            ('_BASE_: nothing.yaml\n', 'nothing.yaml'),
+            ('a: !!python/object/apply:os.mkdir ["ran"]\n', 'could not determine a constructor'),
+        ],
+    )
+    def test_a_mistaken_config(self, call, tmp_path, text, message):
+        path = tmp_path / 'x.yaml'
+        path.write_text(text)
+        with pytest.raises(SystemExit, match=rf'config {path}: .*{message}') as stopped:
+            call('det_transfer', path)
+        assert len(str(stopped.value).splitlines()) == 2
 
     @pytest.mark.parametrize('name', ['no_such.yaml', 'configs/cdc_digits.py'])
     def test_no_config(self, name, call):
@@ -315,6 +355,7 @@ class TestRefusals:
         [
             ('--image-root', 'a', 'b'),
             ('--num-gpus', 0),
+            ('--resume', '--overwrite'),
             ('--voc-root', 'a', '--coco-json', 'b', 'c'),
         ],
     )
@@ -339,6 +380,84 @@ def test_cdc_mm_and_the_converter_do_without_detectron2(pretrained, tmp_path):
     assert f'{out}: ResNet-50, 53 convolutions with their batch norms' in done.stdout
 
 
-def test_the_converter_says_what_is_wrong(tmp_path, call):
-    with pytest.raises(SystemExit, match='error: there is no checkpoint'):
-        call('convert_to_detectron2', tmp_path / 'no.pth', tmp_path / 'x.pkl')
+@pytest.mark.parametrize(
+    ('content', 'message'),
+    [
+        (None, 'there is no checkpoint'),
+        (b'', 'is damaged'),
+        (b'nonsense', 'is damaged'),
+        (dict(state_dict={'backbone.conv1.weight': 3}), 'holds no'),
+        (dict(state_dict=[1, 2]), 'holds no'),
+        (3, 'holds no'),
+        (flat_stem, r'conv1\.weight has the shape \(3, 7, 7\)'),
+    ],
+    ids=range(7),
+)
+def test_the_converter_says_what_is_wrong(tmp_path, call, content, message):
+    path = tmp_path / 'x.pth'
+    content = dict(state_dict=content()) if callable(content) else content
+    if isinstance(content, bytes):
+        path.write_bytes(content)
+    elif content is not None:
+        torch.save(content, path)
+    with pytest.raises(
+        SystemExit, match=rf'error: .*x\.pth.*{message}|{message}.*x\.pth'
+    ) as stopped:
+        call('convert_to_detectron2', path, tmp_path / 'x.pkl')
+    assert len(str(stopped.value).splitlines()) == 2 and not (tmp_path / 'x.pkl').exists()
+
+
+def test_the_converter_looks_where_it_writes_first(tmp_path, call, pretrained):
+    (tmp_path / 'folder.pkl').mkdir()
+    for out, message in (
+        (tmp_path / 'x.pth', r'must end in \.pkl'),
+        (tmp_path / 'folder.pkl', 'cannot be written to: it is a folder'),
+        ('/proc/x/y.pkl', 'cannot be written to'),
+    ):
+        for source in (pretrained, tmp_path / 'no.pth'):
+            with pytest.raises(SystemExit, match=f'error: .*{message}'):
+                call('convert_to_detectron2', source, out)
+
+
+def test_an_output_dir_is_of_one_training(own, pretrained, tmp_path, call, capfd):
+    args = ('det_transfer', OWN, '--voc-root', own, '--pretrained', pretrained, '--output-dir',
+            tmp_path, *TINY, 'SOLVER.MAX_ITER', 1)  # fmt: skip
+    (tmp_path / 'model_0000007.pth').touch()
+    (tmp_path / 'last_checkpoint').write_text('model_0000007.pth')
+    with pytest.raises(SystemExit) as stopped:
+        call(*args)
+    text = str(stopped.value)
+    assert f'{tmp_path} holds the checkpoints of another run (model_0000007.pth)' in text
+    for way in ('--resume', '--output-dir', '--overwrite'):
+        assert way in text
+    # Nor does a mistake lose them.
+    with pytest.raises(SystemExit, match=r'the config: .*Nothing'):
+        call(*args, 'MODEL.ROI_HEADS.NAME', 'Nothing', '--overwrite')
+    assert (tmp_path / 'model_0000007.pth').exists() and not (tmp_path / 'run.json').exists()
+    call(*args, '--overwrite')
+    assert 'removing model_0000007.pth of the run before' in capfd.readouterr().out
+    assert not (tmp_path / 'model_0000007.pth').exists()
+    assert json.loads((tmp_path / 'run.json').read_text())['kind'] == 'detection'
+    assert (tmp_path / 'last_checkpoint').read_text() == 'model_final.pth'
+    # Of several seeds each folder is one; none is trained if one cannot be.
+    (tmp_path / 'seed_6').mkdir()
+    (tmp_path / 'seed_6/model_final.pth').touch()
+    with pytest.raises(SystemExit, match=r'seed_6 holds the checkpoints .*model_final\.pth'):
+        call(*args, 'SEED', 5, '--seeds', 2)
+    assert not (tmp_path / 'seed_5/model_final.pth').exists()
+
+
+@pytest.mark.parametrize('seeds', [(), ('--seeds', 2)], ids=['one', 'seeds'])
+def test_two_trainings_in_one_output_dir_are_refused(own, pretrained, tmp_path, call, seeds):
+    process = hold(tmp_path)
+    try:
+        for flags in ([], ['--resume'], ['--overwrite']):
+            with pytest.raises(
+                SystemExit, match=rf'a training is running in {tmp_path}: process {process.pid} on'
+            ):
+                call('det_transfer', OWN, '--voc-root', own, '--pretrained', pretrained,
+                     '--output-dir', tmp_path, *TINY, *flags, *seeds)  # fmt: skip
+        assert not (tmp_path / 'pretrained.pkl').exists()
+    finally:
+        process.kill()
+        process.wait()

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from helpers import CONFIG, ROOT, SMALL, log_of
+from helpers import CONFIG, ROOT, SMALL, hold, log_of
 
 from cdc_mm.checkpoints import newest_checkpoint, read_run
 from cdc_mm.engine import work_dir as locks
@@ -93,33 +93,6 @@ def test_a_copy_is_resumed_from_its_own_files(used, call, capsys):
          options=(*SMALL, 'train_cfg.max_epochs=2'))  # fmt: skip
     assert f'{copy}/epoch_2.pth' in log_of(copy) and str(used / 'epoch') not in log_of(copy)
     assert newest_checkpoint(copy) == str(copy / 'epoch_2.pth')
-
-
-HOLDER = """
-import sys, time
-from mmengine.config import Config
-from cdc_mm.engine import claim_work_dir
-claim_work_dir(Config(dict(work_dir=sys.argv[1])))
-if len(sys.argv) > 2:
-    import os
-    if os.fork() == 0:
-        time.sleep(60)
-print('locked', flush=True)
-time.sleep(60)
-"""
-
-
-def hold(*args):
-    """Another process that trains in a work dir; None in place of its child's id."""
-    process = subprocess.Popen(
-        [sys.executable, '-c', HOLDER, *map(str, args)],
-        stdout=subprocess.PIPE,
-        text=True,
-        cwd=ROOT,
-        start_new_session=True,
-    )
-    assert process.stdout.readline() == 'locked\n'
-    return process
 
 
 def test_two_trainings_in_one_work_dir_are_refused(tmp_path, call):
