@@ -12,6 +12,7 @@ from pathlib import Path
 import torch
 import torch.multiprocessing as mp
 from mmengine.config import Config
+from mmpretrain.registry import MODELS
 
 from cdc_mm.engine import build_runner
 
@@ -150,6 +151,7 @@ def make_runner(work_dir, model, views=('view1', 'view2'), epochs=1, dataset=Non
 HOLDER = """
 import sys, time
 from mmengine.config import Config
+from mmpretrain.registry import MODELS
 from cdc_mm.engine import claim_work_dir
 claim_work_dir(Config(dict(work_dir=sys.argv[1])))
 if len(sys.argv) > 2:
@@ -172,3 +174,37 @@ def hold(*args):
     )
     assert process.stdout.readline() == 'locked\n'
     return process
+
+
+DIGITS_ENCODER = dict(
+    type='Encoder',
+    backbone=dict(type='SmallConvNet', in_channels=1, channels=(8, 16), strides=(2, 2)),
+    freeze=True,
+    mean=[78.0],
+    std=[96.0],
+    input_size=8,
+)
+
+
+def make_scan(folder, **kwargs):
+    """A run on the stored rows of a random network, with the store in the folder."""
+    torch.manual_seed(0)
+    encoder = dict(DIGITS_ENCODER, weights=str(folder / 'encoder.pth'))
+    if not (folder / 'encoder.pth').is_file():
+        torch.save(MODELS.build(encoder['backbone']).state_dict(), folder / 'encoder.pth')
+    rows = dict(
+        type='FeatureDataset',
+        dataset=dict(type='Digits', split='train', pipeline=[dict(type='PackInputs')]),
+        encoder=encoder,
+        views=dict(view1='image', neighbor='neighbor'),
+        num_neighbors=5,
+        num_workers=0,
+        store_dir=str(folder / 'store'),
+    )
+    options = dict(
+        model=dict(type='SCAN', num_clusters=10, num_heads=6, backbone=encoder),
+        dataset=dict(train=rows),
+        epochs=2,
+    )
+    work_dir = folder / kwargs.pop('name', 'work')
+    return make_runner(work_dir, **{**options, **kwargs})

@@ -1,47 +1,18 @@
 import numpy as np
 import pytest
 import torch
-from helpers import TINY_CDC, make_runner, run_ranks
-from mmpretrain.registry import HOOKS, MODELS
+from helpers import TINY_CDC, make_runner, make_scan, run_ranks
+from mmpretrain.registry import HOOKS
 
 from cdc_mm.checkpoints import read_state_dict
 from cdc_mm.engine.hooks import consensus_hook
 from cdc_mm.evaluation.functional import consensus
 
-ENCODER = dict(
-    type='Encoder',
-    backbone=dict(type='SmallConvNet', in_channels=1, channels=(8, 16), strides=(2, 2)),
-    freeze=True,
-    mean=[78.0],
-    std=[96.0],
-    input_size=8,
-)
 HOOK = dict(type='ConsensusHook', share=0.5, restarts=2)
 
 
 def make(folder, **kwargs):
-    """A run on the stored rows of a random network, with the store in the folder."""
-    torch.manual_seed(0)
-    encoder = dict(ENCODER, weights=str(folder / 'encoder.pth'))
-    if not (folder / 'encoder.pth').is_file():
-        torch.save(MODELS.build(encoder['backbone']).state_dict(), folder / 'encoder.pth')
-    rows = dict(
-        type='FeatureDataset',
-        dataset=dict(type='Digits', split='train', pipeline=[dict(type='PackInputs')]),
-        encoder=encoder,
-        views=dict(view1='image', neighbor='neighbor'),
-        num_neighbors=5,
-        num_workers=0,
-        store_dir=str(folder / 'store'),
-    )
-    options = dict(
-        model=dict(type='SCAN', num_clusters=10, num_heads=6, backbone=encoder),
-        dataset=dict(train=rows),
-        epochs=2,
-        custom_hooks=[HOOK],
-    )
-    work_dir = folder / kwargs.pop('name', 'work')
-    return make_runner(work_dir, **{**options, **kwargs})
+    return make_scan(folder, **dict(dict(custom_hooks=[HOOK]), **kwargs))
 
 
 def test_the_heads_of_least_loss_vote_after_the_last_epoch(tmp_path):

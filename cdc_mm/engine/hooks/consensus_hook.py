@@ -1,14 +1,18 @@
+from typing import Tuple
+
 import numpy as np
 import torch
-from mmengine.dist import all_gather_object, broadcast, is_main_process
+from mmengine.dist import broadcast, is_main_process
 from mmengine.hooks import Hook
 from mmengine.runner import BaseLoop, EpochBasedTrainLoop
-from mmpretrain.registry import DATASETS, HOOKS
+from mmpretrain.registry import HOOKS
+from torch import Tensor
 
 from cdc_mm.errors import RunError
 from cdc_mm.evaluation.functional import consensus
-from cdc_mm.features import evaluation_dataset_cfg, evaluation_loader, iterate_outputs
 from cdc_mm.wrappers import unwrap_model
+
+from .training_rows import look_at_training_rows
 
 # Probabilities that are looked at, in float32: 400 MB.
 _MAX_VALUES = 100_000_000
@@ -68,22 +72,18 @@ class ConsensusHook(Hook):
         model = unwrap_model(runner.model)
         num_voters = max(1, round(self.share * model.num_heads))
         heads = model.losses.argsort()[:num_voters]
-        dataset = DATASETS.build(evaluation_dataset_cfg(runner.cfg, 'train'))
-        step = -(-len(dataset) * num_voters * model.num_clusters // _MAX_VALUES)
-        found = []
-        for rows, samples in iterate_outputs(model, evaluation_loader(runner.cfg, dataset)):
-            numbers = np.array([sample.sample_idx for sample in samples])
-            rows = rows[numbers % step == 0].to(heads.device)
-            with torch.no_grad():  # the model is in evaluation mode meanwhile
-                scores = model.head_scores(rows)[heads]
-            found.append((numbers[numbers % step == 0], scores.softmax(dim=2).cpu().numpy()))
-        parts = [part for rank in all_gather_object(found) for part in rank]
+
+        @torch.no_grad()
+        def look(rows: Tensor) -> Tuple[np.ndarray]:
+            scores = model.head_scores(rows.to(heads.device))[heads]
+            return (scores.softmax(dim=2).transpose(0, 1).cpu().numpy(),)
+
+        limit = max(1, _MAX_VALUES // (num_voters * model.num_clusters))
+        _, probabilities = look_at_training_rows(runner.cfg, model, look, limit)
         orders = torch.zeros(num_voters, model.num_clusters, dtype=torch.long)
         orders = orders.to(heads.device)
         if is_main_process():
-            # In the order of the data set, which does not depend on the number of ranks.
-            order = np.argsort(np.concatenate([numbers for numbers, _ in parts]))
-            probabilities = np.concatenate([part for _, part in parts], axis=1)[:, order]
+            probabilities = np.ascontiguousarray(probabilities.transpose(1, 0, 2))
             if not np.isfinite(probabilities).all():
                 raise RunError('the probabilities of the heads are not finite')
             labels, found = consensus(probabilities, self.restarts, runner.seed or 0)

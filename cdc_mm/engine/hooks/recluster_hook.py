@@ -2,17 +2,18 @@ from typing import Sequence, Tuple
 
 import numpy as np
 import torch
-from mmengine.dist import all_gather_object, broadcast, is_main_process
+from mmengine.dist import broadcast, is_main_process
 from mmengine.hooks import Hook
 from mmengine.runner import BaseLoop, EpochBasedTrainLoop
-from mmpretrain.registry import DATASETS, HOOKS
+from mmpretrain.registry import HOOKS
+from torch import Tensor
 
 from cdc_mm.errors import RunError
 from cdc_mm.evaluation.functional import align_clusters, kmeans_clusters, unit_rows
-from cdc_mm.features import evaluation_dataset_cfg, evaluation_loader, iterate_outputs
 from cdc_mm.wrappers import unwrap_model
 
 from .broadcast_bn_hook import broadcast_bn
+from .training_rows import look_at_training_rows
 
 
 @HOOKS.register_module()
@@ -96,21 +97,14 @@ class ReclusterHook(Hook):
     def _recluster(self, runner) -> None:
         model = unwrap_model(runner.model)
         broadcast_bn(model)
-        dataset = DATASETS.build(evaluation_dataset_cfg(runner.cfg, 'train'))
-        found = []
-        for rows, samples in iterate_outputs(model, evaluation_loader(runner.cfg, dataset)):
-            with torch.no_grad():  # the model is in evaluation mode meanwhile
-                scores = model.scores(rows.to(self._targets.labels.device))
-            numbers = [sample.sample_idx for sample in samples]
-            found.append((numbers, rows.numpy(), scores.argmax(1).cpu().numpy()))
-        parts = all_gather_object(found)
-        numbers, rows, before = (
-            np.concatenate([part[i] for rank in parts for part in rank]) for i in range(3)
-        )
+
+        @torch.no_grad()
+        def look(rows: Tensor) -> Tuple[np.ndarray, np.ndarray]:
+            scores = model.scores(rows.to(self._targets.labels.device))
+            return rows.cpu().numpy(), scores.argmax(1).cpu().numpy()
+
+        numbers, rows, before = look_at_training_rows(runner.cfg, model, look)
         labels = torch.full_like(self._targets.labels, -1)
-        # In the order of the data set, which does not depend on the number of ranks.
-        order = np.argsort(numbers)
-        numbers, rows, before = numbers[order], rows[order], before[order]
         if is_main_process():
             after = self._cluster(rows, model.num_clusters, runner)
             after = align_clusters(after, before, model.num_clusters)

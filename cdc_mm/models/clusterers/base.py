@@ -1,6 +1,7 @@
 from abc import ABCMeta, abstractmethod
 from typing import Dict, List, Mapping, Optional, Sequence, Tuple, Union
 
+import numpy as np
 import torch
 from mmengine.dist import all_reduce
 from mmengine.model import BaseModel
@@ -121,6 +122,9 @@ class BaseClusterer(BaseModel, metaclass=ABCMeta):
 
         Done twice for the same images, the second time changes nothing.
         """
+
+    def fit_rows(self, rows: np.ndarray) -> None:
+        """Look once at the rows (N, D) of training images before training (``FitRowsHook``)."""
 
     def take_targets(self, num_images: int) -> ClusterTargets:
         """Make room for clusters of the training images that training takes as targets.

@@ -1,10 +1,11 @@
 from typing import Dict, Optional, Tuple, Union
 
+import numpy as np
 import torch
 from mmpretrain.registry import MODELS
 from torch import Tensor, nn
 
-from ..layers import Standardize
+from ..layers import PrincipalComponents, Standardize
 from .base import build_backbone
 from .ensemble import EnsembleClusterer
 
@@ -25,6 +26,9 @@ class SCAN(EnsembleClusterer):
         backbone (dict, optional): Config of an encoder or of any backbone; None takes rows.
         in_channels (int, optional): D, the width of the rows; the encoder's when not given.
         num_heads (int): How many heads. Defaults to 10, SCAN's.
+        num_components (int, optional): How many principal components of the rows the heads see;
+            :class:`FitRowsHook` finds them before training. Defaults to whole rows, as in the
+            paper.
         loss (dict, optional): Config of the loss. Defaults to :class:`SCANLoss`.
         data_preprocessor (dict, optional): Config of the preprocessor.
 
@@ -45,6 +49,7 @@ class SCAN(EnsembleClusterer):
         backbone: Optional[dict] = None,
         in_channels: Optional[int] = None,
         num_heads: int = 10,
+        num_components: Optional[int] = None,
         loss: Optional[dict] = None,
         data_preprocessor: Optional[Union[dict, nn.Module]] = None,
         init_cfg: Optional[dict] = None,
@@ -55,10 +60,18 @@ class SCAN(EnsembleClusterer):
             if encoder is None:
                 raise ValueError('without a backbone SCAN needs in_channels, the width of the rows')
             in_channels = encoder.feat_dim
-        self.standardize = Standardize(in_channels)
+        if num_components is None:
+            self.standardize = Standardize(in_channels)
+        else:
+            self.standardize = PrincipalComponents(in_channels, num_components)
         # All heads in one product.
-        self.head = nn.Linear(in_channels, num_heads * num_clusters)
+        self.head = nn.Linear(num_components or in_channels, num_heads * num_clusters)
         self.loss_module = MODELS.build(loss or dict(type='SCANLoss'))
+
+    def fit_rows(self, rows: np.ndarray) -> None:
+        """Find the principal components of the training rows (N, D), if they are asked for."""
+        if isinstance(self.standardize, PrincipalComponents):
+            self.standardize.fit(rows)
 
     def head_scores(self, rows: Tensor) -> Tensor:
         """Scores of every head for rows (B, D), shape (H, B, K)."""
