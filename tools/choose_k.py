@@ -55,7 +55,7 @@ def find_rows(args: argparse.Namespace):
         return build_extractor(args, 'backbone')('train').rows
     cfg = apis.read_config(args.source, args.cfg_options)
     dataset = cfg.train_dataloader.dataset
-    if dataset.type != 'FeatureDataset':
+    if dataset.type not in ('FeatureDataset', 'RowFile'):
         raise ValueError(
             f'the network of {args.source} has yet to be trained: say --checkpoint, or take a '
             'config whose data are rows'

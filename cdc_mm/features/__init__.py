@@ -10,6 +10,7 @@ from .images import Images, scan_images
 from .labels import LabelledRows, labelled_rows, multi_hot
 from .neighbors import nearest_neighbors, neighbor_table, top_k
 from .outputs import iterate_outputs, known_outputs
+from .row_file import RowFile
 from .store import FeatureStore, Rows, read_rows
 
 __all__ = [
@@ -20,6 +21,7 @@ __all__ = [
     'Features',
     'Images',
     'LabelledRows',
+    'RowFile',
     'Rows',
     'dataset_rows',
     'encoder_pipeline',

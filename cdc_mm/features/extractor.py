@@ -250,6 +250,9 @@ def evaluation_dataset_cfg(cfg: Config, split: str) -> dict:
     """
     dataset = cfg[_LOADERS[split]].dataset.to_dict()
     test = cfg.test_dataloader.dataset.to_dict()
+    if dataset['type'] == 'RowFile':
+        dataset.pop('views', None)
+        return dataset
     if dataset['type'] == 'FeatureDataset':
         dataset.pop('views', None)
         images = dataset['dataset']

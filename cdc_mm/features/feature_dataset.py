@@ -1,27 +1,23 @@
 from copy import deepcopy
 from functools import reduce
 from pathlib import Path
-from typing import Dict, List, Optional, Sequence, Union
+from typing import Dict, Optional, Union
 
 import numpy as np
-import torch
 from mmengine.device import get_device
 from mmengine.registry import init_default_scope
 from mmpretrain.registry import DATASETS, MODELS
-from mmpretrain.structures import DataSample
-from torch import Tensor, nn
-from torch.utils.data import Dataset
+from torch import nn
 
 from .encoder_rows import EncoderRows
 from .extractor import report_unreadable
 from .neighbors import neighbor_table
+from .row_dataset import RowDataset, check_views_of_rows
 from .store import Rows
-
-SOURCES = ('image', 'augmented', 'neighbor')
 
 
 @DATASETS.register_module()
-class FeatureDataset(Dataset):
+class FeatureDataset(RowDataset):
     """Rows of a frozen encoder in the place of images, for training and for evaluation.
 
     Each image passes the encoder once, and so does each of its augmented views; from then on an
@@ -77,9 +73,9 @@ class FeatureDataset(Dataset):
         batch_size: int = 64,
         num_workers: int = 2,
     ) -> None:
-        self.views = dict(views or {})
+        views = dict(views or {})
         self._to_rgb = to_rgb
-        _check_views(self.views, num_views, num_neighbors, augment)
+        check_views_of_rows(views, num_views, num_neighbors, augment)
         settings = None
         if not isinstance(encoder, nn.Module):
             # Of weights the content counts, and all rows are those of an encoder at rest.
@@ -92,7 +88,7 @@ class FeatureDataset(Dataset):
         self._image_set = extract.open(dataset)
         images = self._image_set.images
         stores = [extract.store(self._image_set)]
-        if 'augmented' in self.views.values():
+        if 'augmented' in views.values():
             stores += [
                 extract.store(
                     self._image_set, augment, view, f'augmented view {view + 1} of {num_views}'
@@ -103,32 +99,17 @@ class FeatureDataset(Dataset):
         self._kept = reduce(np.intersect1d, found)
         report_unreadable(images, self._kept, 'images')
         ids = images.ids[self._kept]
-        self._rows, *self._augmented = [store.rows(ids)[0] for store in stores]
-        if 'neighbor' in self.views.values():
-            self._neighbors = neighbor_table(stores[0], ids, num_neighbors, get_device())
+        rows, *augmented = [store.rows(ids)[0] for store in stores]
+        neighbors = None
+        if 'neighbor' in views.values():
+            neighbors = neighbor_table(stores[0], ids, num_neighbors, get_device())
         self.digest = stores[0].path.name
-        self.feat_dim = self._rows.shape[1]
-
-    @property
-    def rows(self) -> Union[np.memmap, Rows]:
-        """Rows (N, D) of the images as they are, in their order, read-only."""
-        return self._rows
-
-    @property
-    def view_names(self) -> tuple:
-        """Names of the views of an item."""
-        return tuple(self.views)
+        super().__init__(rows, views, augmented, neighbors)
 
     @property
     def metainfo(self) -> dict:
         """That of the images."""
         return self._image_set.dataset.metainfo
-
-    def full_init(self) -> None:
-        """Nothing: it is complete when it is built."""
-
-    def __len__(self) -> int:
-        return len(self._kept)
 
     def get_data_info(self, index: int) -> dict:
         """What the data set of images says of an image: path, or pixels; label if there is one."""
@@ -140,55 +121,6 @@ class FeatureDataset(Dataset):
         inputs = self._image_set.dataset[int(self._kept[index])]['inputs']
         pixels = inputs.permute(1, 2, 0).numpy()
         return pixels[..., ::-1] if self._to_rgb else pixels
-
-    def __getitem__(self, index: int) -> dict:
-        return self.__getitems__([index])[0]
-
-    def __getitems__(self, indices: Sequence[int]) -> List[dict]:
-        """Items of a batch, read together.
-
-        Returns:
-            list: Of each ``inputs``, a row (D,) or one by view, and ``data_samples`` with
-            ``sample_idx``, ``img_path`` of a file and ``gt_label`` of a labelled image.
-        """
-        indices = np.asarray(indices)
-        if self.views:
-            batch = {name: rows.unbind() for name, rows in self._draw(indices).items()}
-            inputs = [dict(zip(batch, rows)) for rows in zip(*batch.values())]
-        else:
-            inputs = _tensor(self._rows[indices]).unbind()
-        return [
-            dict(inputs=row, data_samples=self._sample(int(index)))
-            for row, index in zip(inputs, indices)
-        ]
-
-    def _draw(self, indices: np.ndarray) -> Dict[str, Tensor]:
-        batch = {}
-        for source in dict.fromkeys(self.views.values()):
-            names = [name for name, own in self.views.items() if own == source]
-            if source == 'image':
-                batch.update(dict.fromkeys(names, _tensor(self._rows[indices])))
-                continue
-            count = len(self._augmented) if source == 'augmented' else self._neighbors.shape[1]
-            # Different ones for the names of a source: the first of a random order.
-            order = np.random.rand(len(indices), count).argsort(axis=1)
-            for name, choice in zip(names, order.T):
-                if source == 'neighbor':
-                    rows = self._rows[self._neighbors[indices, choice]]
-                else:
-                    rows = np.empty((len(indices), self.feat_dim), self._rows.dtype)
-                    for view in np.unique(choice):
-                        rows[choice == view] = self._augmented[view][indices[choice == view]]
-                batch[name] = _tensor(rows)
-        return {name: batch[name] for name in self.views}
-
-    def _sample(self, index: int) -> DataSample:
-        info = self.get_data_info(index)
-        meta = {key: info[key] for key in ('sample_idx', 'img_path') if key in info}
-        sample = DataSample(metainfo=meta)
-        if info.get('gt_label') is not None:
-            sample.set_gt_label(info['gt_label'])
-        return sample
 
 
 def dataset_rows(cfg: dict) -> Union[np.memmap, Rows]:
@@ -203,29 +135,3 @@ def dataset_rows(cfg: dict) -> Union[np.memmap, Rows]:
     """
     init_default_scope('mmpretrain')
     return DATASETS.build({key: value for key, value in cfg.items() if key != 'views'}).rows
-
-
-def _check_views(views: dict, num_views: int, num_neighbors: int, augment) -> None:
-    for name, source in views.items():
-        if source not in SOURCES:
-            raise ValueError(
-                f'views must name the source of each, one of {", ".join(SOURCES)}; {name} has '
-                f'{source!r}'
-            )
-    for source, setting, count in (
-        ('augmented', 'num_views', num_views),
-        ('neighbor', 'num_neighbors', num_neighbors),
-    ):
-        names = [name for name, own in views.items() if own == source]
-        if len(names) > count:
-            raise ValueError(
-                f'{setting}={count} is less than the {len(names)} views that are drawn from them: '
-                f'{", ".join(names)}'
-            )
-        if names and source == 'augmented' and augment is None:
-            raise ValueError(f'{", ".join(names)} is to be augmented, but `augment` says not how')
-
-
-def _tensor(rows: np.ndarray) -> Tensor:
-    # A copy where it is a slice of a memory map, which is read-only.
-    return torch.from_numpy(np.array(rows, np.float32))
