@@ -1,5 +1,6 @@
 import csv
 import io
+import re
 from pathlib import Path
 from typing import Iterable, Optional, Sequence, Union
 
@@ -24,6 +25,31 @@ def write_csv(path: Union[str, Path], columns: Sequence[str], rows: Iterable[Seq
     text = io.StringIO(newline='')
     csv.writer(text).writerows([columns, *rows])
     write_atomically(path, text.getvalue())
+
+
+# What makes a spreadsheet run a cell, after the apostrophes of earlier escapes.
+_FORMULA = re.compile(r"'*[=+\-@\t\r\n]")
+_ESCAPED = re.compile(r"'+[=+\-@\t\r\n]")
+
+
+def escape_formula(text: str) -> str:
+    """Text of others, such as the name of a file, as a cell that no spreadsheet runs as a formula.
+
+    A text that starts with ``=``, ``+``, ``-``, ``@``, a tab or the end of a line gets an
+    apostrophe in front (OWASP, CSV injection). Numbers are not of others and stay as they are.
+
+    Args:
+        text (str): Any.
+
+    Returns:
+        str: The cell; :func:`unescape_formula` gives the text back.
+    """
+    return f"'{text}" if _FORMULA.match(text) else text
+
+
+def unescape_formula(cell: str) -> str:
+    """The text of a cell of :func:`escape_formula`."""
+    return cell[1:] if _ESCAPED.match(cell) else cell
 
 
 def markdown_table(header: Sequence[str], rows: Iterable[Sequence]) -> str:

@@ -14,6 +14,7 @@ ROOMS = (
     'experiments',
     'detection',
     'engine',
+    'folders',
     'evaluation',
     'features',
     'visualization',

@@ -6,7 +6,14 @@ import statistics
 import pytest
 
 from cdc_mm.errors import RunError
-from cdc_mm.tables import markdown_table, mean_std, plus_minus, write_csv
+from cdc_mm.tables import (
+    escape_formula,
+    markdown_table,
+    mean_std,
+    plus_minus,
+    unescape_formula,
+    write_csv,
+)
 
 
 def test_csv_reads_back(tmp_path):
@@ -71,3 +78,13 @@ def test_one_value_has_no_deviation():
     assert mean_std([50.04]) == '50.0'
     assert plus_minus(50.04) == '50.0'
     assert plus_minus(1, 0.25, digits=2) == '1.00 +- 0.25'
+
+
+@pytest.mark.parametrize('first', ['=', '+', '-', '@', '\t', '\r', '\n'])
+def test_no_text_is_a_formula_and_each_comes_back(first):
+    for text in (f'{first}1+1', first, f"'{first}1", f"''{first}"):
+        assert escape_formula(text) == f"'{text}"
+        assert unescape_formula(escape_formula(text)) == text
+    for text in (f'a{first}1', "'a", "'", '', f' {first}'):
+        assert escape_formula(text) == text
+        assert unescape_formula(text) == text

@@ -1,0 +1,53 @@
+"""Places of images on a map."""
+
+import numpy as np
+
+MAX_FITTED = 3000  # rows that t-SNE sees
+_PCS, _PERPLEXITY, _NEIGHBORS = 50, 30, 5
+
+
+def project_2d(rows: np.ndarray, seed: int) -> np.ndarray:
+    """Put rows of features on a plane so that near ones stay near.
+
+    PCA to 50 values, then t-SNE (van der Maaten and Hinton, 2008) of scikit-learn on at most 3,000
+    rows that are drawn; each of the others comes to the mean of its 5 nearest of those, by the
+    PCA. The same rows, seed, machine and number of threads give the same places.
+
+    Args:
+        rows (np.ndarray): Shape (N, D), finite.
+        seed (int): Of what is drawn.
+
+    Returns:
+        np.ndarray: Places, shape (N, 2), float32. Fewer than four rows lie on a line.
+
+    Raises:
+        ValueError: If rows are not of that shape or not finite.
+    """
+    # scikit-learn takes a second to import.
+    from sklearn.decomposition import PCA
+    from sklearn.manifold import TSNE
+    from sklearn.neighbors import NearestNeighbors
+
+    rows = np.asarray(rows, np.float32)
+    if rows.ndim != 2 or not np.isfinite(rows).all():
+        raise ValueError(f'rows must be (images, values) and finite, got {rows.shape}')
+    count = len(rows)
+    if count < 4 or not rows.std(axis=0).any():
+        # Too few for t-SNE, or all the same.
+        return np.stack([np.arange(count), np.zeros(count)], axis=1).astype(np.float32)
+    drawn = np.sort(np.random.RandomState(seed).permutation(count)[:MAX_FITTED])
+    pca = PCA(min(_PCS, len(drawn), rows.shape[1]), random_state=seed).fit(rows[drawn])
+    pcs = pca.transform(rows).astype(np.float32)
+    tsne = TSNE(
+        perplexity=min(_PERPLEXITY, (len(drawn) - 1) / 3),
+        init='pca' if pcs.shape[1] > 1 else 'random',
+        random_state=seed,
+    )
+    places = np.empty((count, 2), np.float32)
+    places[drawn] = tsne.fit_transform(pcs[drawn])
+    others = np.setdiff1d(np.arange(count), drawn)
+    if len(others):
+        search = NearestNeighbors(n_neighbors=_NEIGHBORS).fit(pcs[drawn])
+        nearest = search.kneighbors(pcs[others], return_distance=False)
+        places[others] = places[drawn][nearest].mean(axis=1)
+    return places
