@@ -24,6 +24,7 @@ _WARNINGS_OF_NO_USE = (
     'Detected call of `lr_scheduler.step',
 )
 
+_quiet = False  # whether nothing is shown
 _redrawn = False  # whether the last line of the terminal is one to redraw
 
 
@@ -39,6 +40,17 @@ def silence() -> None:
             warnings.filterwarnings('ignore', message=message)
 
 
+@contextmanager
+def quiet(on: bool = True) -> Iterator[None]:
+    """Show nothing meanwhile, neither lines nor progress."""
+    global _quiet
+    before, _quiet = _quiet, on or _quiet
+    try:
+        yield
+    finally:
+        _quiet = before
+
+
 def is_terminal() -> bool:
     """Whether lines can be redrawn."""
     return sys.stdout.isatty() and os.environ.get('TERM') != 'dumb'
@@ -46,6 +58,8 @@ def is_terminal() -> bool:
 
 def say(text: str) -> None:
     """Print a line, with the time of day, above the one that is redrawn."""
+    if _quiet:
+        return
     wipe()
     print(f'{time.strftime("%H:%M:%S")}  {text}', flush=True)
 
@@ -85,6 +99,8 @@ class _Sieve(io.TextIOBase):
 
 def _redraw(text: str) -> None:
     global _redrawn
+    if _quiet:
+        return
     columns = shutil.get_terminal_size().columns
     print(f'\r\x1b[K{text[: columns - 1]}', end='', flush=True)
     _redrawn = True

@@ -1,5 +1,5 @@
 from . import host  # noqa: F401  (mmengine's loaders)
-from .addresses import fetch_checkpoint, local_checkpoint
+from .addresses import cache_root, fetch_checkpoint, local_checkpoint
 from .arrays import read_arrays
 from .atomic import AtomicBackend
 from .files import (
@@ -32,6 +32,7 @@ from .work_dir import (
 __all__ = [
     'AtomicBackend',
     'DamagedCheckpointError',
+    'cache_root',
     'check_backbone',
     'check_checkpoint',
     'check_weights',

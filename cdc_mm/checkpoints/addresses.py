@@ -73,9 +73,14 @@ def fetch_checkpoint(filename: str) -> Tuple[str, Optional[str]]:
     return str(path), f'{filename} lies in {path} (remove it to fetch anew), SHA-256 {digest}.'
 
 
+def cache_root() -> Path:
+    """What is kept between runs lies here: ``cdc_mm`` in the user's cache folder."""
+    return Path(os.environ.get('XDG_CACHE_HOME') or Path.home() / '.cache') / 'cdc_mm'
+
+
 def cache_dir() -> Path:
-    """Where fetched checkpoints lie: ``cdc_mm`` in the user's cache folder."""
-    return Path(os.environ.get('XDG_CACHE_HOME') or Path.home() / '.cache') / 'cdc_mm/checkpoints'
+    """Where fetched checkpoints lie."""
+    return cache_root() / 'checkpoints'
 
 
 def _download(url: str, path: Path) -> None:

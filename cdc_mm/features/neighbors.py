@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from mmengine.dist import is_main_process
 from torch import Tensor
 
-from cdc_mm.console import track
+from cdc_mm.console import say, track
 from cdc_mm.processes import sharing_errors
 
 from .store import ArrayWriter, FeatureStore, Rows, check_array, remove_array, writing_to
@@ -82,7 +82,7 @@ def _write_table(
     path: Path, rows: Union[np.ndarray, Rows], k: int, device: Union[str, torch.device]
 ) -> None:
     starts = range(0, len(rows), TABLE_QUERIES)
-    print(f'the {k} nearest of {len(rows)} images', flush=True)
+    say(f'the {k} nearest of {len(rows)} images')
     with writing_to(path.parent):
         writer = ArrayWriter(path, 'int32')
         try:

@@ -1,25 +1,32 @@
-# Clusters of a folder of photographs on a laptop: SCAN's heads on the rows of a pretrained network,
-# of which those of least loss predict together. Each image passes the network once; from then on an
-# epoch takes a part of a second. Set data_root and num_clusters.
+# Clusters of a folder of photographs on a laptop: SCAN's heads on the principal components of the
+# rows of a pretrained network; those of least loss predict together. Each image passes the network
+# once; from then on an epoch takes a part of a second. Set data_root and num_clusters.
 _base_ = '../_base_/default_runtime.py'
 
 data_root = 'data/images'
 train_prefix = ''
 test_prefix = ''
 num_clusters = 10
-num_heads = 64
+num_heads = 32
+num_components = 128
 num_neighbors = 20
 epochs = 50
 batch_size = 1000
-lr = 1e-3
+lr = 1e-1
 image_size = 128  # 224, as the network was trained, takes three times as long
 num_workers = 2  # that read images for the network
 store_dir = 'work_dirs/features'
 
 encoder = dict(type='EfficientNetLite', variant=0, freeze=True)
-model = dict(type='SCAN', num_clusters=num_clusters, num_heads=num_heads, backbone=encoder)
+model = dict(
+    type='SCAN',
+    num_clusters=num_clusters,
+    num_heads=num_heads,
+    num_components=num_components,
+    backbone=encoder,
+)
 data_preprocessor = dict(type='MultiViewDataPreprocessor', to_rgb=True)
-custom_hooks = [dict(type='ConsensusHook')]
+custom_hooks = [dict(type='FitRowsHook'), dict(type='ConsensusHook')]
 
 pipeline = [
     dict(type='LoadImage', on_error='blank', min_side=2 * image_size),

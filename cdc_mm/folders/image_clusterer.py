@@ -1,0 +1,533 @@
+import io
+import json
+import random
+import tempfile
+from contextlib import ExitStack, contextmanager
+from copy import deepcopy
+from pathlib import Path
+from typing import Any, Iterator, List, NamedTuple, Optional, Union
+
+import numpy as np
+import torch
+from mmengine.config import Config
+from mmengine.device import get_device
+from mmengine.hooks import Hook
+from mmengine.logging import MessageHub, MMLogger
+from mmengine.registry import init_default_scope
+from mmengine.visualization import Visualizer
+from mmpretrain.registry import DATASETS, MODELS
+from PIL import Image
+from sklearn.base import BaseEstimator, ClusterMixin, TransformerMixin
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from cdc_mm import console
+from cdc_mm.atomic import write_atomically
+from cdc_mm.checkpoints import cache_root, read_state_dict
+from cdc_mm.engine import build_runner, prepare_training, read_config
+from cdc_mm.evaluation.functional import (
+    NumClusters,
+    agreement,
+    choose_num_clusters,
+    cluster_stability,
+    linear_consistency,
+    silhouette,
+)
+from cdc_mm.features import Rows
+from cdc_mm.shipped import find_shipped
+from cdc_mm.version import __version__
+from cdc_mm.wrappers import unwrap_model
+
+from .encoders import find_encoder
+from .sources import Pictures, as_folder, as_pictures, encode_pictures
+
+RECIPE = 'configs/folder/scan_lite0.py'
+_ROWS = 4096  # that pass the heads at once
+_SMALL, _LARGE = 128, 224  # sizes that images are seen at
+_FEW, _LEAST, _STEPS = 250, 10, 250  # epochs at most and at least, and steps that are enough
+_K_RANGE = (2, 30)
+_FORMAT = 'cdc_mm clusterer 1'
+
+
+class ImageClusterer(TransformerMixin, ClusterMixin, BaseEstimator):
+    """Clusters images without labels, in the manner of scikit-learn.
+
+    A pretrained network turns each image into a row of features, once; several heads learn clusters
+    of the rows, in which an image and its nearest neighbours belong together, and those of least
+    loss predict together (``configs/folder/scan_lite0.py``). Rows of features from elsewhere do as
+    well as images.
+
+    Args:
+        n_clusters (int | str): K, at least 2; or ``auto``, 2 to 30 by
+            :func:`~cdc_mm.evaluation.functional.choose_num_clusters`. Defaults to 8.
+        encoder (str): The network, see :data:`~cdc_mm.folders.ENCODERS`. Defaults to ``lite0``.
+        weights (str, optional): A file that fills the network.
+        image_size (int, optional): Height and width that the network sees. Defaults to 128 for
+            images whose shorter side is at most 128 pixels in the median, else to 224.
+        epochs (int, optional): Of the heads. Defaults to what gives some 250 steps.
+        random_state (int | RandomState, optional): Seed of all that is drawn. Defaults to 0: the
+            same clusters each time on the same machine with the same number of threads.
+        store_dir (str, optional): Where rows of folders are kept, so that they are computed once.
+            Defaults to ``cdc_mm/features`` in the user's cache.
+        num_workers (int): Processes that read images of folders. Defaults to 2.
+        verbose (bool): Whether to show progress. Defaults to False.
+
+    Attributes:
+        labels_ (np.ndarray): Cluster of each image, (N,).
+        probabilities_ (np.ndarray): Of each image and cluster, (N, K), float32.
+        paths_ (list): Paths of the images of a folder (relative to it) or list; else numbers.
+            Images of a folder that cannot be read are left out.
+        n_clusters_ (int): K.
+        num_clusters_ (NumClusters | None): What ``auto`` found.
+        cluster_centers_ (np.ndarray): Mean of each cluster in the space of the heads, (K, C); NaN
+            for an empty one.
+        stability_ (np.ndarray): Share of the heads that agree with each image's cluster, (N,).
+        sureness_ (dict): How sure the clusters are, without labels: ``linear_cv``, ``silhouette``,
+            ``head_agreement`` and ``cluster_stability`` (K,).
+        curves_ (dict): Losses by epoch.
+        model_ (nn.Module): The clusterer, with the encoder if it was given images.
+
+    Examples:
+        >>> clusterer = ImageClusterer(n_clusters=12).fit('photos')
+        >>> dict(zip(clusterer.paths_, clusterer.labels_))
+        >>> clusterer.predict(['new/one.jpg'])
+    """
+
+    def __init__(
+        self,
+        n_clusters: Union[int, str] = 8,
+        *,
+        encoder: str = 'lite0',
+        weights: Optional[str] = None,
+        image_size: Optional[int] = None,
+        epochs: Optional[int] = None,
+        random_state: Any = 0,
+        store_dir: Optional[str] = None,
+        num_workers: int = 2,
+        verbose: bool = False,
+    ) -> None:
+        self.n_clusters = n_clusters
+        self.encoder = encoder
+        self.weights = weights
+        self.image_size = image_size
+        self.epochs = epochs
+        self.random_state = random_state
+        self.store_dir = store_dir
+        self.num_workers = num_workers
+        self.verbose = verbose
+
+    # scikit-learn's methods.
+
+    def fit(self, X: Any, y: Any = None) -> 'ImageClusterer':  # noqa: N803
+        """Cluster images.
+
+        Args:
+            X (str | Path | Sequence | np.ndarray): A folder of images, at any depth; a list of
+                paths, PIL images or arrays; an array of images (N, H, W) or (N, H, W, 3), uint8; or
+                rows of features (N, D).
+            y (Any): Ignored.
+
+        Raises:
+            FileNotFoundError: If there is no such folder, or no image in it.
+            RunError: If an image of a list cannot be read.
+            ValueError: If there are fewer images than clusters, or a parameter is out of range.
+        """
+        self._check_parameters()
+        with self._showing(), _own_randomness():
+            rows, dataset = self._training_rows(X)
+            self._fit(rows, dataset)
+        return self
+
+    def fit_predict(self, X: Any, y: Any = None) -> np.ndarray:  # noqa: N803
+        """Cluster images; the cluster of each, (N,)."""
+        return self.fit(X, y).labels_
+
+    def predict(self, X: Any) -> np.ndarray:  # noqa: N803
+        """The clusters of images or rows, see :meth:`fit`, (N,)."""
+        return self.predict_proba(X).argmax(axis=1)
+
+    def predict_proba(self, X: Any) -> np.ndarray:  # noqa: N803
+        """Probabilities of the clusters for images or rows, see :meth:`fit`, (N, K), float32."""
+        check_is_fitted(self)
+        return self._outputs(self.encode(X)).probabilities
+
+    def transform(self, X: Any) -> np.ndarray:  # noqa: N803
+        """Distances of images or rows, see :meth:`fit`, to the centres of the clusters, (N, K).
+
+        Euclidean, in the space of the heads; infinite to an empty cluster.
+        """
+        check_is_fitted(self)
+        return self._distances(self._outputs(self.encode(X)).points)
+
+    def encode(self, X: Any) -> np.ndarray:  # noqa: N803
+        """Rows of features of images, (N, D); rows are checked and given back."""
+        check_is_fitted(self)
+        with self._showing():
+            folder, pictures = as_folder(X), as_pictures(X)
+            if folder is None and pictures is None:
+                rows = validate_data(self, X, reset=False, dtype=np.float32)
+                if self.model_.encoder is not None and rows.shape[1] != self.feat_dim_:
+                    raise ValueError(f'X has rows of {rows.shape[1]}, the model {self.feat_dim_}')
+                return rows
+            if self.model_.encoder is None:
+                raise ValueError('this model was given rows of features: it knows no images')
+            if folder is not None:
+                return np.asarray(self._open_folder(folder).rows[:])
+            return self._encode(pictures)
+
+    # Files.
+
+    def save(self, folder: Union[str, Path]) -> None:
+        """Write what :meth:`load` needs to predict: ``config.py``, ``model.pth``, two more.
+
+        ``tools/test.py config.py model.pth`` takes config and checkpoint of one that was given
+        images.
+
+        Raises:
+            RunError: If the folder cannot be written to.
+        """
+        check_is_fitted(self)
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        arrays = dict(labels=self.labels_, centers=self.cluster_centers_)
+        about = dict(
+            format=_FORMAT,
+            version=__version__,
+            encoder=self.encoder_note_,
+            n_clusters=self.n_clusters_,
+            image_size=self.image_size_,
+            feat_dim=self.feat_dim_,
+            parameters={k: v for k, v in self.get_params().items() if _is_plain(v)},
+        )
+        write_atomically(folder / 'config.py', self.config_.pretty_text)
+        write_atomically(folder / 'clusterer.json', json.dumps(about, indent=1))
+        state = {name: value.cpu() for name, value in self.model_.state_dict().items()}
+        _save(folder / 'model.pth', dict(state_dict=state, meta={}))
+        _save(
+            folder / 'clusters.pth',
+            {name: torch.from_numpy(np.asarray(value)) for name, value in arrays.items()},
+        )
+
+    @classmethod
+    def load(cls, folder: Union[str, Path], verbose: bool = False) -> 'ImageClusterer':
+        """Read what :meth:`save` has written; no code of it is run.
+
+        Raises:
+            FileNotFoundError: If there is no such folder.
+            ValueError: If it holds something else.
+        """
+        folder = Path(folder)
+        about_file = folder / 'clusterer.json'
+        if not about_file.is_file():
+            raise FileNotFoundError(f'{folder} holds no model: no clusterer.json is in it')
+        about = json.loads(about_file.read_text('utf-8'))
+        if not isinstance(about, dict) or about.get('format') != _FORMAT:
+            raise ValueError(f'{about_file} is of another version, or not of cdc_mm')
+        own = cls(**{**about['parameters'], 'verbose': verbose})
+        own.encoder_note_, own.image_size_ = about['encoder'], about['image_size']
+        own.n_clusters_, own.feat_dim_ = about['n_clusters'], about['feat_dim']
+        own.n_features_in_ = own.feat_dim_
+        own.config_ = read_config(str(folder / 'config.py'))
+        init_default_scope('mmpretrain')
+        with own._showing():
+            model = MODELS.build(
+                {'data_preprocessor': own.config_.data_preprocessor, **own.config_.model}
+            )
+            model.load_state_dict(read_state_dict(str(folder / 'model.pth')))
+        own.model_ = model.to(get_device()).eval()
+        arrays = torch.load(folder / 'clusters.pth', weights_only=True)
+        own.labels_ = arrays['labels'].numpy()
+        own.cluster_centers_ = arrays['centers'].numpy()
+        return own
+
+    # How it is done.
+
+    def _check_parameters(self) -> None:
+        k = self.n_clusters
+        if k != 'auto' and (isinstance(k, bool) or not isinstance(k, (int, np.integer)) or k < 2):
+            raise ValueError(
+                f"n_clusters must be a whole number of at least 2, or 'auto', got {k!r}"
+            )
+        if self.epochs is not None and self.epochs < 1:
+            raise ValueError(f'epochs must be at least 1, got {self.epochs}')
+        if self.image_size is not None and self.image_size < 16:
+            raise ValueError(f'image_size must be at least 16, got {self.image_size}')
+
+    @contextmanager
+    def _showing(self) -> Iterator[None]:
+        with console.quiet(not self.verbose):
+            yield
+
+    def _training_rows(self, X: Any):  # noqa: N803
+        """Rows (N, D) of what is given, and the config of a data set of them, None for an array."""
+        self.encoder_config_ = self.encoder_note_ = self.image_size_ = None
+        folder, pictures = as_folder(X), as_pictures(X)
+        if folder is None and pictures is None:
+            rows = validate_data(self, X, dtype=np.float32, ensure_min_samples=2)
+            self.paths_ = [str(i) for i in range(len(rows))]
+            return rows, None
+        named = find_encoder(self.encoder, self.weights)
+        self.encoder_config_, self.encoder_note_ = named.config, named.note
+        self.image_size_ = self.image_size or named.image_size
+        if folder is not None:
+            if self.image_size_ is None:
+                self.image_size_ = size_for(_short_edge_of_folder(folder))
+            dataset = self._open_folder(folder)
+            self.paths_ = [
+                str(Path(dataset.get_data_info(i)['img_path']).relative_to(folder))
+                for i in range(len(dataset))
+            ]
+            self.n_features_in_ = dataset.feat_dim
+            return dataset.rows, self._folder_cfg(folder)
+        if self.image_size_ is None:
+            edges = [min(pictures.open(i).size) for i in _spread(len(pictures.items), 50)]
+            self.image_size_ = size_for(int(np.median(edges)))
+        self.paths_ = pictures.names
+        rows = self._encode(pictures)
+        self.n_features_in_ = rows.shape[1]
+        return rows, None
+
+    def _fit(self, rows: Union[np.ndarray, Rows], dataset: Optional[dict]) -> None:
+        seed = int(check_random_state(self.random_state).randint(2**31 - 1))
+        if isinstance(self.random_state, (int, np.integer)):
+            seed = int(self.random_state)
+        count, self.feat_dim_ = rows.shape
+        self.num_clusters_ = None
+        self.n_clusters_ = self.n_clusters
+        if self.n_clusters == 'auto':
+            self.num_clusters_ = self._choose(rows, seed)
+            self.n_clusters_ = self.num_clusters_.best
+        _check_distinct(rows, self.n_clusters_)
+        with ExitStack() as stack:
+            work_dir = stack.enter_context(tempfile.TemporaryDirectory(prefix='cdc_mm'))
+            if dataset is None:
+                np.save(Path(work_dir) / 'rows.npy', np.asarray(rows))
+                dataset = dict(type='RowFile', path=str(Path(work_dir) / 'rows.npy'))
+            self.config_ = self._recipe(dataset, count, seed)
+            cfg = deepcopy(self.config_)
+            cfg.work_dir = work_dir
+            stack.enter_context(_without_traces())
+            runner = build_runner(cfg)
+            prepare_training(runner)
+            losses = _Losses()
+            runner.register_hook(losses, priority='LOWEST')
+            runner.train()
+            self.model_ = unwrap_model(runner.model).eval()
+            self.curves_ = losses.by_epoch
+        self._describe(rows)
+
+    def _recipe(self, dataset: dict, count: int, seed: int) -> Config:
+        cfg = read_config(find_shipped(RECIPE))
+        batch = min(cfg.batch_size, count)
+        if count % batch == 1:
+            batch -= 1  # a batch of one image cannot be spread over clusters
+        epochs = self.epochs or int(np.clip(_STEPS // -(-count // batch), _LEAST, _FEW))
+        values = dict(
+            num_clusters=self.n_clusters_,
+            epochs=epochs,
+            batch_size=batch,
+            num_components=min(cfg.num_components, self.feat_dim_),
+        )
+        if self.image_size_ is not None:
+            values['image_size'] = self.image_size_
+        cfg = read_config(find_shipped(RECIPE), values)
+        cfg.model.backbone = deepcopy(self.encoder_config_)
+        cfg.model.in_channels = self.feat_dim_
+        neighbors = min(cfg.num_neighbors, count - 1)
+        views = dict(view1='image', neighbor='neighbor')
+        cfg.train_dataloader.dataset = dict(dataset, views=views, num_neighbors=neighbors)
+        cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = None
+        cfg.default_hooks.pop('contact_sheet')
+        cfg.default_hooks.checkpoint = None
+        cfg.default_hooks.logger.interval = max(1, count // batch)
+        cfg.randomness.seed = seed
+        return cfg
+
+    def _describe(self, rows: Union[np.ndarray, Rows]) -> None:
+        """Set what is known of the clusters of the training images."""
+        found = self._outputs(rows)
+        self.probabilities_ = found.probabilities
+        self.labels_ = found.probabilities.argmax(axis=1)
+        self.stability_ = (found.heads == self.labels_[:, None]).mean(axis=1)
+        centers = np.full((self.n_clusters_, found.points.shape[1]), np.nan, np.float32)
+        for k in np.unique(self.labels_):
+            centers[k] = found.points[self.labels_ == k].mean(axis=0)
+        self.cluster_centers_ = centers
+        self.distances_ = self._distances(found.points)[np.arange(len(rows)), self.labels_]
+        heads = list(found.heads.T)
+        self.sureness_ = dict(
+            linear_cv=100 * linear_consistency(np.asarray(rows), self.labels_, self.n_clusters_),
+            silhouette=silhouette(np.asarray(rows), self.labels_),
+        )
+        if len(heads) > 1:
+            self.sureness_['head_agreement'] = float(agreement(heads).mean())
+            self.sureness_['cluster_stability'] = cluster_stability(
+                self.labels_, heads, self.n_clusters_
+            )
+
+    def _choose(self, rows: Union[np.ndarray, Rows], seed: int) -> NumClusters:
+        high = min(_K_RANGE[1], len(np.unique(np.asarray(rows), axis=0)) // 2)
+        if high < 2:
+            raise ValueError(
+                f'{len(rows)} images are too few to say how many clusters there are: give '
+                'n_clusters'
+            )
+        return choose_num_clusters(rows, _K_RANGE[0], high, seed)
+
+    def _outputs(self, rows: Union[np.ndarray, Rows]) -> '_Outputs':
+        model = self.model_
+        device = model.head.weight.device
+        parts = []
+        with torch.no_grad():
+            for start in range(0, len(rows), _ROWS):
+                part = torch.as_tensor(np.array(rows[start : start + _ROWS], np.float32)).to(device)
+                values = (
+                    model.scores(part).softmax(dim=1), model.head_labels(part),
+                    model.standardize(part),
+                )  # fmt: skip
+                parts.append([value.cpu().numpy() for value in values])
+        return _Outputs(*(np.concatenate(column) for column in zip(*parts, strict=True)))
+
+    def _distances(self, points: np.ndarray) -> np.ndarray:
+        centers = np.nan_to_num(self.cluster_centers_, nan=0.0)
+        squares = (
+            np.square(points).sum(1)[:, None] + np.square(centers).sum(1) - 2 * points @ centers.T
+        )
+        found = np.sqrt(np.maximum(squares, 0))
+        found[:, np.isnan(self.cluster_centers_[:, 0])] = np.inf
+        return found
+
+    def _folder_cfg(self, folder: Path) -> dict:
+        cfg = read_config(find_shipped(RECIPE), dict(image_size=self.image_size_))
+        images = dict(cfg.train_images, data_root=str(folder), with_label=False)
+        return dict(
+            type='FeatureDataset',
+            dataset=images,
+            encoder=deepcopy(self.encoder_config_),
+            store_dir=str(self.store_dir or default_store_dir()),
+            num_workers=self.num_workers,
+        )
+
+    def _open_folder(self, folder: Path):
+        if not hasattr(self, 'encoder_config_'):
+            self.encoder_config_ = self.config_.model.backbone.to_dict()
+        init_default_scope('mmpretrain')
+        return DATASETS.build(self._folder_cfg(folder))
+
+    def _encode(self, pictures: Pictures) -> np.ndarray:
+        init_default_scope('mmpretrain')
+        cfg = read_config(find_shipped(RECIPE), dict(image_size=self.image_size_))
+        encoder = getattr(getattr(self, 'model_', None), 'encoder', None)
+        if encoder is None or not hasattr(self, 'labels_'):
+            encoder = MODELS.build(deepcopy(self.encoder_config_))
+            encoder.init_weights()
+        preprocessor = MODELS.build(dict(cfg.data_preprocessor, mean=encoder.mean, std=encoder.std))
+        return encode_pictures(pictures, encoder, cfg.pipeline, preprocessor, get_device())
+
+
+class _Outputs(NamedTuple):
+    """Attributes: probabilities (N, K), clusters of the heads (N, V), points (N, C) they see."""
+
+    probabilities: np.ndarray
+    heads: np.ndarray
+    points: np.ndarray
+
+
+def size_for(short_edge: int) -> int:
+    """The size at which images are seen, by their shorter side in pixels."""
+    return _SMALL if short_edge <= _SMALL else _LARGE
+
+
+def default_store_dir() -> Path:
+    """Where rows are kept unless a user says where."""
+    return cache_root() / 'features'
+
+
+def _short_edge_of_folder(folder: Path) -> int:
+    """The median of the shorter sides of some images of a folder, in pixels."""
+    images = DATASETS.build(
+        dict(type='ImageFolder', data_root=str(folder), with_label=False, pipeline=[])
+    )
+    edges = []
+    for i in _spread(len(images), 50):
+        try:
+            with Image.open(images.get_data_info(i)['img_path']) as image:
+                edges.append(min(image.size))
+        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+            continue
+    return int(np.median(edges)) if edges else _LARGE
+
+
+def _spread(count: int, limit: int) -> List[int]:
+    """At most ``limit`` numbers below ``count``, evenly spaced."""
+    return np.unique(np.linspace(0, count - 1, min(count, limit)).astype(int)).tolist()
+
+
+def _check_distinct(rows: Union[np.ndarray, Rows], num_clusters: int) -> None:
+    """Refuse fewer images, or fewer different ones, than clusters."""
+    if len(rows) < num_clusters:
+        raise ValueError(f'{len(rows)} images cannot be clustered into {num_clusters} clusters')
+    # A few will mostly do.
+    for count in {min(len(rows), 50 * num_clusters), len(rows)}:
+        distinct = len(np.unique(np.asarray(rows[:count]), axis=0))
+        if distinct >= num_clusters:
+            return
+    raise ValueError(
+        f'only {distinct} of {len(rows)} images differ: they cannot be clustered into '
+        f'{num_clusters} clusters'
+    )
+
+
+def _is_plain(value: Any) -> bool:
+    return value is None or isinstance(value, (bool, int, float, str))
+
+
+def _save(path: Path, content: dict) -> None:
+    buffer = io.BytesIO()
+    torch.save(content, buffer)
+    write_atomically(path, buffer.getvalue())
+
+
+class _Losses(Hook):
+    """Keeps the mean of each loss by epoch."""
+
+    def __init__(self) -> None:
+        self.by_epoch = {}
+        self._sums = {}
+
+    def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None) -> None:
+        for name, value in (outputs or {}).items():
+            if name.startswith('loss'):
+                self._sums.setdefault(name, []).append(value.detach())
+
+    def after_train_epoch(self, runner) -> None:
+        for name, values in self._sums.items():
+            self.by_epoch.setdefault(name, []).append(float(torch.stack(values).mean()))
+        self._sums = {}
+
+
+@contextmanager
+def _own_randomness() -> Iterator[None]:
+    """Leave the caller's random numbers as they were."""
+    states = random.getstate(), np.random.get_state()
+    with torch.random.fork_rng():
+        try:
+            yield
+        finally:
+            random.setstate(states[0])
+            np.random.set_state(states[1])
+
+
+@contextmanager
+def _without_traces() -> Iterator[None]:
+    """Forget what mmengine keeps of a run: its logger with an open file, hub and visualizer."""
+    kinds = (MMLogger, MessageHub, Visualizer)
+    before = [set(kind._instance_dict) for kind in kinds]
+    try:
+        yield
+    finally:
+        for kind, names in zip(kinds, before, strict=True):
+            for name in set(kind._instance_dict) - names:
+                instance = kind._instance_dict.pop(name)
+                for handler in list(getattr(instance, 'handlers', ())):
+                    handler.close()
