@@ -1,5 +1,12 @@
 """Contrastive representation disentanglement for clustering (CDC): images into clusters, no labels.
 
+Cluster a folder of photographs::
+
+    from cdc_mm import ImageClusterer
+
+    clusterer = ImageClusterer(n_clusters=12).fit('photos')
+    clusterer.report('report.html')
+
 Importing this package registers every component into mmpretrain's registries, so that configs
 (``default_scope = 'mmpretrain'``) use them by their bare names.
 
@@ -23,8 +30,9 @@ For images of your own take ``configs/cdc_r18_folder.py`` and set ``data_root`` 
 ``num_clusters``; the inferencer then takes paths.
 
 In a shell, ``python -m cdc_mm`` says which tools and configs there are. The rooms of the package,
-from the top down: ``apis`` (what a user calls), ``experiments``, ``detection``, ``engine``,
-``evaluation``, ``features``, ``visualization``, ``datasets``, ``models``, ``checkpoints``.
+from the top down: ``apis`` (what a user calls), ``folders``, ``experiments``, ``detection``,
+``engine``, ``evaluation``, ``features``, ``visualization``, ``datasets``, ``models``,
+``checkpoints``.
 """
 
 import warnings
@@ -37,6 +45,8 @@ with warnings.catch_warnings():
 from .version import __version__
 
 __all__ = [
+    'ClusterInferencer',
+    'ImageClusterer',
     '__version__',
     'datasets',
     'engine',
@@ -45,3 +55,12 @@ __all__ = [
     'models',
     'visualization',
 ]
+
+
+def __getattr__(name: str):
+    # Late, as they need all the rooms above.
+    if name in ('ClusterInferencer', 'ImageClusterer'):
+        from . import folders
+
+        return getattr(folders, name)
+    raise AttributeError(f'module {__name__!r} has no attribute {name!r}')

@@ -18,9 +18,10 @@ tools, each of which says more with --help:
 configs, found under these names from any folder; they lie in {root}:
   {configs}
 
+  python -m cdc_mm cluster PHOTOS --num-clusters 12 --out OUT    clusters a folder of images
   python -m cdc_mm train configs/cdc_digits.py        trains on handwritten digits
   python -m cdc_mm test configs/cdc_digits.py CKPT    evaluates the checkpoint
-The commands cdc-train, cdc-test and cdc-run-seeds run the tools of these names."""
+The commands cdc-cluster, cdc-train, cdc-test and cdc-run-seeds run the tools of these names."""
 
 
 def run_tool(name: str, arguments: List[str]) -> None:
@@ -77,6 +78,11 @@ def train() -> None:
 def test() -> None:
     """Entry of ``cdc-test``."""
     run_tool('test', sys.argv[1:])
+
+
+def cluster() -> None:
+    """Entry of ``cdc-cluster``."""
+    run_tool('cluster', sys.argv[1:])
 
 
 def run_seeds() -> None:

@@ -11,10 +11,10 @@ ROOT = Path(cdc_mm.__file__).parent
 # From the top down: a room imports rooms below it, never one above or beside it.
 ROOMS = (
     'apis',
+    'folders',
     'experiments',
     'detection',
     'engine',
-    'folders',
     'evaluation',
     'features',
     'visualization',

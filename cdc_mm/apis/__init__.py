@@ -42,11 +42,14 @@ from cdc_mm.features import (
     multi_hot,
     read_rows,
 )
+from cdc_mm.folders import ClusterInferencer, ImageClusterer, cluster_folder
 from cdc_mm.models.loading import load_model
 
 __all__ = [
+    'ClusterInferencer',
     'FeatureExtractor',
     'Features',
+    'ImageClusterer',
     'NumClusters',
     'build_runner',
     'check_backbone',
@@ -55,6 +58,7 @@ __all__ = [
     'claim_work_dir',
     'clear_errors',
     'clear_run_errors',
+    'cluster_folder',
     'collect_results',
     'dataset_rows',
     'find_paper_figures',

@@ -1,7 +1,8 @@
 import logging
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Optional
+from typing import Iterator, Optional
 
 from mmengine.logging import MMLogger
 from mmengine.runner import Runner
@@ -60,6 +61,22 @@ class ConsoleRunner(Runner):
         """
         with console.without_lines('Loads checkpoint by', 'The model and loaded state dict'):
             super().load_or_resume()
+
+
+@contextmanager
+def warnings_only() -> Iterator[None]:
+    """Of what is logged meanwhile outside a run, show the warnings alone."""
+    logger = MMLogger.get_current_instance()
+    before = logger.handlers[:]
+    if not console.is_verbose():
+        logger.handlers[:] = [
+            ConsoleHandler(logging.WARNING) if type(h) is logging.StreamHandler else h
+            for h in before
+        ]
+    try:
+        yield
+    finally:
+        logger.handlers[:] = before
 
 
 class ConsoleHandler(logging.Handler):

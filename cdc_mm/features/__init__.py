@@ -8,7 +8,7 @@ from .extractor import (
 from .feature_dataset import FeatureDataset, dataset_rows
 from .images import Images, scan_images
 from .labels import LabelledRows, labelled_rows, multi_hot
-from .neighbors import nearest_neighbors, neighbor_table, top_k
+from .neighbors import nearest_neighbors, neighbor_table, other_neighbors, top_k
 from .outputs import iterate_outputs, known_outputs
 from .row_file import RowFile
 from .store import FeatureStore, Rows, read_rows
@@ -33,6 +33,7 @@ __all__ = [
     'multi_hot',
     'nearest_neighbors',
     'neighbor_table',
+    'other_neighbors',
     'read_rows',
     'scan_images',
     'top_k',

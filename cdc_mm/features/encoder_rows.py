@@ -89,6 +89,18 @@ class EncoderRows:
         built = DATASETS.build(dict(dataset, pipeline=pipeline))
         return ImageSet(built, scan_images(built), pipeline)
 
+    def find_store(
+        self,
+        image_set: ImageSet,
+        augment: Optional[Union[dict, list]] = None,
+        view: int = 0,
+    ) -> FeatureStore:
+        """The store for a data set, with what it holds already; see :meth:`store`."""
+        settings = dict(self._settings, pipeline=image_set.pipeline)
+        if augment is not None:
+            settings.update(augment=augment, view=view)
+        return FeatureStore(self.store_dir, 'encoder', settings, self.dtype)
+
     def store(
         self,
         image_set: ImageSet,
@@ -112,11 +124,10 @@ class EncoderRows:
         device = torch.device(get_device())
         plain.to(device)
         self.encoder.to(device)
-        settings, seeded_view = dict(self._settings, pipeline=image_set.pipeline), None
+        seeded_view = None
         if augment is not None:
-            settings.update(augment=augment, view=view)
             seeded_view = SeededView(partial(training_view, self._preprocessor(augment), 0), [view])
-        store = FeatureStore(self.store_dir, 'encoder', settings, self.dtype)
+        store = self.find_store(image_set, augment, view)
 
         @torch.no_grad()
         def encode(batch: dict) -> Tensor:

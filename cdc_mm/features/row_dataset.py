@@ -45,6 +45,11 @@ class RowDataset(Dataset):
         return self._rows
 
     @property
+    def neighbors(self) -> Optional[np.ndarray]:
+        """Numbers of the nearest others (N, k), nearest first; None if no view needs them."""
+        return self._neighbors
+
+    @property
     def view_names(self) -> tuple:
         """Names of the views of an item."""
         return tuple(self.views)

@@ -1,11 +1,13 @@
+import hashlib
 import io
 import json
+import os
 import random
 import tempfile
 from contextlib import ExitStack, contextmanager
 from copy import deepcopy
 from pathlib import Path
-from typing import Any, Iterator, List, NamedTuple, Optional, Union
+from typing import Any, Iterator, List, NamedTuple, Optional, Tuple, Union
 
 import numpy as np
 import torch
@@ -17,14 +19,17 @@ from mmengine.registry import init_default_scope
 from mmengine.visualization import Visualizer
 from mmpretrain.registry import DATASETS, MODELS
 from PIL import Image
-from sklearn.base import BaseEstimator, ClusterMixin, TransformerMixin
+from sklearn.base import BaseEstimator, ClusterMixin, TransformerMixin, clone
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
+from torch import nn
+from torch.utils.data import Dataset
 
 from cdc_mm import console
 from cdc_mm.atomic import write_atomically
 from cdc_mm.checkpoints import cache_root, read_state_dict
 from cdc_mm.engine import build_runner, prepare_training, read_config
+from cdc_mm.engine.console_runner import warnings_only
 from cdc_mm.evaluation.functional import (
     NumClusters,
     agreement,
@@ -32,19 +37,20 @@ from cdc_mm.evaluation.functional import (
     cluster_stability,
     linear_consistency,
     silhouette,
+    unit_rows,
 )
-from cdc_mm.features import Rows
+from cdc_mm.features import EncoderRows, Rows, other_neighbors
 from cdc_mm.shipped import find_shipped
 from cdc_mm.version import __version__
 from cdc_mm.wrappers import unwrap_model
 
-from .encoders import find_encoder
+from .encoders import NamedEncoder, find_encoder
 from .sources import Pictures, as_folder, as_pictures, encode_pictures
 
 RECIPE = 'configs/folder/scan_lite0.py'
 _ROWS = 4096  # that pass the heads at once
 _SMALL, _LARGE = 128, 224  # sizes that images are seen at
-_FEW, _LEAST, _STEPS = 250, 10, 250  # epochs at most and at least, and steps that are enough
+_LEAST, _MOST, _STEPS = 10, 250, 250  # epochs at least and at most; steps that are enough
 _K_RANGE = (2, 30)
 _FORMAT = 'cdc_mm clusterer 1'
 
@@ -85,6 +91,10 @@ class ImageClusterer(TransformerMixin, ClusterMixin, BaseEstimator):
         sureness_ (dict): How sure the clusters are, without labels: ``linear_cv``, ``silhouette``,
             ``head_agreement`` and ``cluster_stability`` (K,).
         curves_ (dict): Losses by epoch.
+        distances_ (np.ndarray): Of each image to the centre of its cluster, (N,).
+        points_ (np.ndarray): The rows as the heads see them, (N, C).
+        nearest_similarity_ (np.ndarray): Cosine of each image and the nearest other, (N,).
+        duplicate_of_ (np.ndarray): Index of the first image with the same row, or -1, (N,).
         model_ (nn.Module): The clusterer, with the encoder if it was given images.
 
     Examples:
@@ -177,6 +187,20 @@ class ImageClusterer(TransformerMixin, ClusterMixin, BaseEstimator):
 
     # Files.
 
+    def report(self, path: Union[str, Path], title: str = 'Clusters of images') -> None:
+        """Write a page of the clusters, one HTML file that needs nothing else.
+
+        Raises:
+            RunError: If it cannot be written.
+            ValueError: If the model was loaded: the page shows the images that it was fitted to.
+        """
+        from .results import assignments_of, write_page
+
+        check_is_fitted(self)
+        if not hasattr(self, 'points_'):
+            raise ValueError('a loaded model has no images to report: fit it')
+        write_page(self, path, assignments_of(self), title)
+
     def save(self, folder: Union[str, Path]) -> None:
         """Write what :meth:`load` needs to predict: ``config.py``, ``model.pth``, two more.
 
@@ -242,6 +266,69 @@ class ImageClusterer(TransformerMixin, ClusterMixin, BaseEstimator):
 
     # How it is done.
 
+    # What a tool asks before and after.
+
+    @property
+    def named_encoder(self) -> NamedEncoder:
+        """The network that will be taken."""
+        return find_encoder(self.encoder, self.weights)
+
+    def open_images(self, folder: Union[str, Path]) -> 'OpenedImages':
+        """Images of a folder, the encoder for them, and how many have no row yet."""
+        named = self.named_encoder
+        self.encoder_config_ = named.config
+        self.image_size_ = self.image_size or named.image_size
+        init_default_scope('mmpretrain')
+        with self._showing():
+            encoder = MODELS.build(deepcopy(named.config))
+            encoder.init_weights()
+            cfg = self._folder_cfg(Path(folder))
+            settings = {k: v for k, v in named.config.items() if k not in ('weights', 'freeze')}
+            extract = EncoderRows(encoder, cfg['store_dir'], settings)
+            images = extract.open(cfg['dataset'])
+        missing = len(extract.find_store(images).missing(images.images.ids))
+        return OpenedImages(images.dataset, encoder, missing)
+
+    def steps(self, num_images: int) -> int:
+        """How many steps the heads will be trained."""
+        batch, epochs = self._schedule(num_images)
+        return epochs * -(-num_images // batch)
+
+    def trial_model(self, num_images: int) -> Tuple[nn.Module, int]:
+        """A model as it will be trained, on rows, and its batch size."""
+        own = clone(self)
+        own.n_clusters_ = _K_RANGE[1] if self.n_clusters == 'auto' else self.n_clusters
+        own.feat_dim_ = self.feat_dim_
+        own.encoder_config_ = own.image_size_ = None
+        cfg = own._recipe(dict(type='RowFile', path=''), num_images, 0)
+        init_default_scope('mmpretrain')
+        model = MODELS.build(cfg.model)
+        model.standardize.fitted.fill_(True)
+        return model, cfg.train_dataloader.batch_size
+
+    def assign(self, folder: Union[str, Path]) -> 'ImageClusterer':
+        """Assign the images of a folder without training; sets what :meth:`fit` sets of them.
+
+        Raises:
+            FileNotFoundError: If there is no such folder, or no image in it.
+            ValueError: If the model was given rows of features.
+        """
+        check_is_fitted(self)
+        if self.model_.encoder is None:
+            raise ValueError('this model was given rows of features: it knows no images')
+        folder = as_folder(folder)
+        with self._showing():
+            dataset = self._open_folder(folder)
+            self._name_images(dataset, folder)
+            count = len(dataset)
+            nearest = np.zeros((count, 1), np.int64)
+            if count > 1:
+                nearest = other_neighbors(dataset.rows, 1, get_device(), 0, count)
+            centers = self.cluster_centers_
+            self.curves_, self.num_clusters_ = {}, None
+            self._describe(dataset.rows, nearest[:, 0], centers)
+        return self
+
     def _check_parameters(self) -> None:
         k = self.n_clusters
         if k != 'auto' and (isinstance(k, bool) or not isinstance(k, (int, np.integer)) or k < 2):
@@ -255,37 +342,38 @@ class ImageClusterer(TransformerMixin, ClusterMixin, BaseEstimator):
 
     @contextmanager
     def _showing(self) -> Iterator[None]:
-        with console.quiet(not self.verbose):
+        with console.quiet(not self.verbose), warnings_only():
             yield
 
     def _training_rows(self, X: Any):  # noqa: N803
         """Rows (N, D) of what is given, and the config of a data set of them, None for an array."""
-        self.encoder_config_ = self.encoder_note_ = self.image_size_ = None
+        self.encoder_config_ = self.encoder_note_ = self.image_size_ = self.items_ = None
         folder, pictures = as_folder(X), as_pictures(X)
         if folder is None and pictures is None:
             rows = validate_data(self, X, dtype=np.float32, ensure_min_samples=2)
             self.paths_ = [str(i) for i in range(len(rows))]
             return rows, None
-        named = find_encoder(self.encoder, self.weights)
+        named = self.named_encoder
         self.encoder_config_, self.encoder_note_ = named.config, named.note
         self.image_size_ = self.image_size or named.image_size
         if folder is not None:
             if self.image_size_ is None:
                 self.image_size_ = size_for(_short_edge_of_folder(folder))
             dataset = self._open_folder(folder)
-            self.paths_ = [
-                str(Path(dataset.get_data_info(i)['img_path']).relative_to(folder))
-                for i in range(len(dataset))
-            ]
+            self._name_images(dataset, folder)
             self.n_features_in_ = dataset.feat_dim
             return dataset.rows, self._folder_cfg(folder)
         if self.image_size_ is None:
             edges = [min(pictures.open(i).size) for i in _spread(len(pictures.items), 50)]
             self.image_size_ = size_for(int(np.median(edges)))
-        self.paths_ = pictures.names
+        self.paths_, self.items_ = pictures.names, pictures.items
         rows = self._encode(pictures)
         self.n_features_in_ = rows.shape[1]
         return rows, None
+
+    def _name_images(self, dataset: Dataset, folder: Path) -> None:
+        self.items_ = [dataset.get_data_info(i)['img_path'] for i in range(len(dataset))]
+        self.paths_ = [os.path.relpath(item, folder) for item in self.items_]
 
     def _fit(self, rows: Union[np.ndarray, Rows], dataset: Optional[dict]) -> None:
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))
@@ -314,14 +402,12 @@ class ImageClusterer(TransformerMixin, ClusterMixin, BaseEstimator):
             runner.train()
             self.model_ = unwrap_model(runner.model).eval()
             self.curves_ = losses.by_epoch
-        self._describe(rows)
+            nearest = runner.train_dataloader.dataset.neighbors[:, 0]
+        self._describe(rows, nearest)
 
     def _recipe(self, dataset: dict, count: int, seed: int) -> Config:
         cfg = read_config(find_shipped(RECIPE))
-        batch = min(cfg.batch_size, count)
-        if count % batch == 1:
-            batch -= 1  # a batch of one image cannot be spread over clusters
-        epochs = self.epochs or int(np.clip(_STEPS // -(-count // batch), _LEAST, _FEW))
+        batch, epochs = self._schedule(count)
         values = dict(
             num_clusters=self.n_clusters_,
             epochs=epochs,
@@ -343,15 +429,31 @@ class ImageClusterer(TransformerMixin, ClusterMixin, BaseEstimator):
         cfg.randomness.seed = seed
         return cfg
 
-    def _describe(self, rows: Union[np.ndarray, Rows]) -> None:
-        """Set what is known of the clusters of the training images."""
+    def _schedule(self, count: int) -> Tuple[int, int]:
+        """Batch size and epochs for so many images."""
+        batch = min(read_config(find_shipped(RECIPE)).batch_size, count)
+        if count % batch == 1:
+            batch -= 1  # a batch of one image cannot be spread over clusters
+        steps = -(-count // batch)
+        return batch, self.epochs or int(np.clip(_STEPS // steps, _LEAST, _MOST))
+
+    def _describe(
+        self,
+        rows: Union[np.ndarray, Rows],
+        nearest: np.ndarray,
+        centers: Optional[np.ndarray] = None,
+    ) -> None:
+        """Set what is known of the training images."""
         found = self._outputs(rows)
+        self.points_ = found.points
+        self.nearest_similarity_, self.duplicate_of_ = _compare(rows, nearest)
         self.probabilities_ = found.probabilities
         self.labels_ = found.probabilities.argmax(axis=1)
         self.stability_ = (found.heads == self.labels_[:, None]).mean(axis=1)
-        centers = np.full((self.n_clusters_, found.points.shape[1]), np.nan, np.float32)
-        for k in np.unique(self.labels_):
-            centers[k] = found.points[self.labels_ == k].mean(axis=0)
+        if centers is None:
+            centers = np.full((self.n_clusters_, found.points.shape[1]), np.nan, np.float32)
+            for k in np.unique(self.labels_):
+                centers[k] = found.points[self.labels_ == k].mean(axis=0)
         self.cluster_centers_ = centers
         self.distances_ = self._distances(found.points)[np.arange(len(rows)), self.labels_]
         heads = list(found.heads.T)
@@ -425,6 +527,14 @@ class ImageClusterer(TransformerMixin, ClusterMixin, BaseEstimator):
         return encode_pictures(pictures, encoder, cfg.pipeline, preprocessor, get_device())
 
 
+class OpenedImages(NamedTuple):
+    """Attributes: images of a data set, the encoder for them, how many have no row yet."""
+
+    images: Dataset
+    encoder: nn.Module
+    missing: int
+
+
 class _Outputs(NamedTuple):
     """Attributes: probabilities (N, K), clusters of the heads (N, V), points (N, C) they see."""
 
@@ -441,6 +551,24 @@ def size_for(short_edge: int) -> int:
 def default_store_dir() -> Path:
     """Where rows are kept unless a user says where."""
     return cache_root() / 'features'
+
+
+def _compare(rows: Union[np.ndarray, Rows], nearest: np.ndarray) -> Tuple[np.ndarray, np.ndarray]:
+    """Cosine similarity of each row to its nearest, and the first row that equals it or -1."""
+    count = len(rows)
+    similarity, digests = np.empty(count, np.float32), []
+    for start in range(0, count, _ROWS):
+        own = np.asarray(rows[start : start + _ROWS], np.float32)
+        other = unit_rows(np.asarray(rows[nearest[start : start + _ROWS]], np.float32))
+        similarity[start : start + _ROWS] = (unit_rows(own) * other).sum(axis=1)
+        digests += map(_digest, own)
+    first = {}
+    equal = np.array([first.setdefault(digest, i) for i, digest in enumerate(digests)])
+    return similarity, np.where(equal == np.arange(count), -1, equal)
+
+
+def _digest(row: np.ndarray) -> bytes:
+    return hashlib.blake2b(row.tobytes(), digest_size=16).digest()
 
 
 def _short_edge_of_folder(folder: Path) -> int:

@@ -1,0 +1,218 @@
+"""A folder of images in; tables, a report and a model out."""
+
+import json
+import time
+from datetime import timedelta
+from pathlib import Path
+from typing import List, Optional, Union
+
+import numpy as np
+
+from cdc_mm.atomic import write_atomically
+from cdc_mm.console import say
+from cdc_mm.engine.console_runner import warnings_only
+from cdc_mm.errors import RunError
+from cdc_mm.evaluation.functional import SURENESS
+
+from .assignments import Assignments, apply_names, read_csv
+from .copies import link_clusters
+from .estimate import estimate_seconds
+from .image_clusterer import ImageClusterer, default_store_dir, size_for
+from .results import assignments_of, find_warnings, write_page
+from .sources import as_folder
+from .survey import Survey, survey
+
+_MARK = 'cluster.json'  # tells a folder of ours from others
+_TABLE, _PAGE, _MODEL = 'assignments.csv', 'report.html', 'model'
+
+
+def cluster_folder(
+    folder: Union[str, Path],
+    out: Union[str, Path],
+    num_clusters: Optional[Union[int, str]] = None,
+    model: Optional[Union[str, Path]] = None,
+    names: Optional[Union[str, Path]] = None,
+    folders: Optional[str] = None,
+    parquet: bool = False,
+    encoder: str = 'lite0',
+    weights: Optional[str] = None,
+    image_size: Optional[int] = None,
+    seed: int = 0,
+    store_dir: Optional[str] = None,
+    num_workers: int = 2,
+    command: str = '',
+) -> Assignments:
+    """Cluster a folder of images and write what was found; shows progress.
+
+    Args:
+        folder (str | Path): Images at any depth.
+        out (str | Path): Where results go; it is new or holds those of an earlier call.
+        num_clusters (int | str, optional): K, or ``auto``; None with ``model`` or ``names``.
+        model (str | Path, optional): Of an earlier call: assigns, without training.
+        names (str | Path, optional): What a report saved: only the tables in ``out`` are changed.
+        folders (str, optional): ``link`` or ``copy`` makes a folder of images for each cluster.
+        parquet (bool): Whether to write ``assignments.parquet`` too. Defaults to False.
+        encoder (str): As the rest of the network, see :class:`ImageClusterer`.
+        weights (str, optional): A file that fills it.
+        image_size (int, optional): Pixels that it sees.
+        seed (int): Of all that is drawn. Defaults to 0.
+        store_dir (str, optional): Where rows are kept.
+        num_workers (int): Processes that read images. Defaults to 2.
+        command (str): What was typed, for the report.
+
+    Returns:
+        Assignments: The table.
+
+    Raises:
+        FileNotFoundError: If there is no such folder, or no image in it.
+        RunError: If ``out`` holds something else or cannot be written.
+        ValueError: If there are fewer images than clusters, or a value is out of range.
+    """
+    start, out = time.monotonic(), Path(out)
+    if names is not None:
+        return _rename(Path(folder), out, names, folders, parquet)
+    if as_folder(folder) is None:
+        raise ValueError(f'{folder} is no folder of images')
+    _claim(out, Path(folder))
+    with warnings_only():
+        seen = survey(folder)
+    for line in seen.lines():
+        say(line)
+    if model is None:
+        clusterer = ImageClusterer(
+            num_clusters,
+            encoder=encoder,
+            weights=weights,
+            image_size=image_size,
+            random_state=seed,
+            store_dir=store_dir,
+            num_workers=num_workers,
+            verbose=True,
+        )
+        clusterer.image_size = _image_size(clusterer, seen)
+        _check_count(num_clusters, seen)
+        say(estimate_seconds(clusterer, folder, seen))
+        clusterer.fit(folder)
+    else:
+        clusterer = ImageClusterer.load(model, verbose=True)
+        clusterer.num_workers = num_workers
+        clusterer.store_dir = store_dir or clusterer.store_dir
+        clusterer.assign(folder)
+    table = assignments_of(clusterer, _duplicates(clusterer.paths_, Path(folder), seen))
+    table.write_csv(out / _TABLE)
+    if parquet:
+        table.write_parquet(out / 'assignments.parquet')
+    if model is None:
+        clusterer.save(out / _MODEL)
+    taken = str(timedelta(seconds=round(time.monotonic() - start)))
+    warnings = [line for line in seen.lines()[1:] if 'cannot be read' in line]
+    write_page(
+        clusterer,
+        out / _PAGE,
+        table,
+        title=f'{Path(folder).resolve().name}: {table.num_clusters} clusters',
+        summary=[('Folder', str(folder)), ('Looked like', seen.lines()[0]), ('Took', taken)],
+        warnings=warnings,
+        recipe=command,
+    )
+    if folders:
+        say(f'{link_clusters(table, folder, out, folders).folder}: a folder for each cluster')
+    _tell(clusterer, table, out, time.monotonic() - start)
+    return table
+
+
+def _rename(
+    folder: Path, out: Path, names: Union[str, Path], folders: Optional[str], parquet: bool
+) -> Assignments:
+    mark = out / _MARK
+    if not mark.is_file() or not (out / _TABLE).is_file():
+        raise FileNotFoundError(
+            f'{out} holds no {_TABLE} of an earlier call that names could go to'
+        )
+    about = json.loads(mark.read_text('utf-8'))
+    table = read_csv(out / _TABLE, int(about['num_clusters']))
+    table = apply_names(table, names)
+    table.write_csv(out / _TABLE)
+    if parquet or (out / 'assignments.parquet').is_file():
+        table.write_parquet(out / 'assignments.parquet')
+    if folders:
+        link_clusters(table, folder, out, folders)
+    kept = len({name for name in table.names if name})
+    say(f'{out / _TABLE}: {kept} clusters by the names of {names}')
+    return table
+
+
+def _claim(out: Path, folder: Path) -> None:
+    """Make the folder for results, or refuse one that holds something else."""
+    if out.resolve() == folder.resolve():
+        raise ValueError(f'{out} is the folder of the images: write the results elsewhere')
+    if out.exists() and not out.is_dir():
+        raise RunError(f'{out} is a file: name a folder for the results')
+    if out.is_dir() and any(out.iterdir()) and not (out / _MARK).is_file():
+        raise RunError(f'{out} holds something else: name a new folder for the results')
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RunError(f'{out} cannot be made: {error.strerror}') from error
+    write_atomically(out / _MARK, json.dumps(dict(format='cdc_mm clusters 1')))
+
+
+def _image_size(clusterer: ImageClusterer, seen: Survey) -> Optional[int]:
+    if clusterer.image_size is not None:
+        return clusterer.image_size
+    return clusterer.named_encoder.image_size or size_for(seen.short_edge)
+
+
+def _check_count(num_clusters: Union[int, str], seen: Survey) -> None:
+    good = int((~seen.broken).sum())
+    if good == 0:
+        raise ValueError(f'none of the {len(seen.paths)} images can be read')
+    distinct = good - int((seen.duplicate_of >= 0).sum())
+    least = 4 if num_clusters == 'auto' else num_clusters
+    if distinct < least:
+        copies = ' that are no copies of others' if distinct < good else ''
+        wanted = 'choosing a number' if num_clusters == 'auto' else f'{num_clusters} clusters'
+        raise ValueError(f'{distinct} images{copies} are too few for {wanted}')
+
+
+def _duplicates(paths: List[str], folder: Path, seen: Survey) -> np.ndarray:
+    """Of the images that were read, the index of the first of the same bytes, or -1."""
+    index_of = {path: i for i, path in enumerate(paths)}
+    names = [str(Path(path).relative_to(folder)) for path in seen.paths]
+    found, leader = np.full(len(paths), -1), {}
+    for name, first in zip(names, seen.duplicate_of, strict=True):
+        own = index_of.get(name)
+        if own is None or first < 0:
+            continue
+        # The first may be one that could not be read; then the next takes its place.
+        root = leader.setdefault(first, index_of.get(names[first], own))
+        if root != own:
+            found[own] = root
+    return found
+
+
+def _tell(clusterer: ImageClusterer, table: Assignments, out: Path, seconds: float) -> None:
+    choice = clusterer.num_clusters_
+    if choice is not None:
+        span = '' if choice.low == choice.high else f' (between {choice.low} and {choice.high})'
+        say(f'{choice.best} clusters{span}: {SURENESS[choice.sureness]}')
+    sizes = table.sizes
+    say(f'{len(table):,} images in {len(sizes)} clusters of {sizes.min():,} to {sizes.max():,}')
+    sure = clusterer.sureness_
+    if 'head_agreement' in sure:
+        say(
+            f'how sure: heads agree by {sure["head_agreement"]:.2f} (1 is fully), linear '
+            f'consistency {sure["linear_cv"]:.0f} % (the report explains them)'
+        )
+    for line in find_warnings(clusterer, table):
+        say(f'note: {line}')
+    about = dict(
+        format='cdc_mm clusters 1', num_clusters=table.num_clusters, seconds=round(seconds, 1)
+    )
+    write_atomically(out / _MARK, json.dumps(about))
+    say(f'took {timedelta(seconds=round(seconds))}; features are kept in {_store(clusterer)}')
+    print(f'{out / _PAGE}\n{out / _TABLE}')
+
+
+def _store(clusterer: ImageClusterer) -> str:
+    return str(clusterer.store_dir or default_store_dir())

@@ -1,0 +1,87 @@
+"""How long clustering a folder will take, from a few images of it."""
+
+import os
+import time
+from pathlib import Path
+from typing import Union
+
+import numpy as np
+import torch
+from mmengine.device import get_device
+
+from cdc_mm.features.outputs import evaluating
+
+from .image_clusterer import ImageClusterer
+from .survey import Survey
+
+_TRIED, _BATCH = 16, 32
+# Seconds of the rest (k-means of the heads, how sure, map, report), a part of them for each image;
+# measured on two cores.
+_REST, _REST_AN_IMAGE = 20, 0.002
+
+
+def estimate_seconds(clusterer: ImageClusterer, folder: Union[str, Path], seen: Survey) -> str:
+    """Say how long it will take, after a try with a few images.
+
+    Args:
+        clusterer (ImageClusterer): Not fitted.
+        folder (str | Path): The images.
+        seen (Survey): Of the folder.
+
+    Returns:
+        str: A line.
+    """
+    opened = clusterer.open_images(folder)
+    missing, total = opened.missing, len(opened.images)
+    encoding = missing * _seconds_an_image(opened, clusterer.num_workers) if missing else 0.0
+    training = clusterer.steps(total) * _seconds_a_step(clusterer, opened.encoder.feat_dim, total)
+    rest = _REST + _REST_AN_IMAGE * total
+    known = f' ({total - missing:,} are known)' if missing < total else ''
+    return (
+        f'about {_rounded(encoding + training + rest)}: {_rounded(encoding)} to encode '
+        f'{missing:,} images{known} by {clusterer.named_encoder.note}, at {clusterer.image_size} '
+        f'pixels; {_rounded(training)} to cluster; {_rounded(rest)} for map and report'
+    )
+
+
+def _seconds_an_image(opened, num_workers: int) -> float:
+    images, encoder = opened.images, opened.encoder
+    numbers = np.unique(np.linspace(0, len(images) - 1, _TRIED).astype(int))
+    start = time.perf_counter()
+    for number in numbers:
+        size = images[int(number)]['inputs'].shape[-2:]
+    reading = (time.perf_counter() - start) / len(numbers)
+    device = get_device()
+    encoder.to(device)
+    batch = torch.zeros(_BATCH, 3, *size, device=device)
+    with torch.no_grad(), evaluating(encoder):
+        encoder(batch[:2])  # the first call is slower
+        start = time.perf_counter()
+        encoder(batch).cpu()
+    network = (time.perf_counter() - start) / _BATCH
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()
+    if device == 'cpu':
+        # Readers and network share the cores.
+        return network + reading / cores
+    return max(network, reading / max(1, min(num_workers, cores)))
+
+
+def _seconds_a_step(clusterer: ImageClusterer, feat_dim: int, total: int) -> float:
+    clusterer.feat_dim_ = feat_dim
+    model, batch = clusterer.trial_model(total)
+    rows = torch.randn(2, batch, feat_dim, device=get_device())
+    model.to(rows.device)
+    times = []
+    for _ in range(3):
+        start = time.perf_counter()
+        losses = model(dict(view1=rows[0], neighbor=rows[1]), mode='loss')
+        (losses['loss_neighbor'] + losses['loss_entropy']).backward()
+        times.append(time.perf_counter() - start)
+    # Reading rows and the optimiser take as long again.
+    return 2 * min(times)
+
+
+def _rounded(seconds: float) -> str:
+    if seconds < 90:
+        return f'{max(5, 5 * round(seconds / 5))} s'
+    return f'{seconds / 60:.0f} min' if seconds < 5400 else f'{seconds / 3600:.1f} h'

@@ -1,0 +1,179 @@
+"""What is written of a clustering."""
+
+from pathlib import Path
+from typing import List, Optional, Sequence, Tuple, Union
+
+import numpy as np
+from PIL import Image
+
+from .assignments import Assignments, top_two
+from .image_clusterer import ImageClusterer
+from .projection import project_2d
+from .report import Written, write_report
+from .sources import open_picture
+
+_FAR = 3  # interquartile ranges
+_NEAR = 0.98  # cosine similarity of images that hardly differ
+_DOMINANT, _TINY = 0.8, 0.1  # shares: of all images, and of an even share
+
+
+def assignments_of(
+    clusterer: ImageClusterer, duplicate_of: Optional[np.ndarray] = None
+) -> Assignments:
+    """The table of a clustering.
+
+    Args:
+        clusterer (ImageClusterer): Fitted, N images.
+        duplicate_of (np.ndarray, optional): Index of the first equal image or -1, (N,). Defaults to
+            images with the same row of features.
+    """
+    cluster, confidence, second, second_confidence = top_two(clusterer.probabilities_)
+    if duplicate_of is None:
+        duplicate_of = clusterer.duplicate_of_
+    return Assignments(
+        paths=clusterer.paths_,
+        cluster=cluster,
+        confidence=np.minimum(confidence, 1.0),
+        second=second,
+        second_confidence=second_confidence,
+        stability=clusterer.stability_,
+        distance=clusterer.distances_,
+        outlier=find_outliers(clusterer.distances_, cluster),
+        duplicate_of=duplicate_of,
+        names=[str(k) for k in range(clusterer.n_clusters_)],
+    )
+
+
+def find_outliers(distances: np.ndarray, clusters: np.ndarray) -> np.ndarray:
+    """Which images lie far out in their cluster.
+
+    Beyond three interquartile ranges above the third quartile of the cluster (Tukey, 1977).
+
+    Args:
+        distances (np.ndarray): Of each image to the centre of its cluster, (N,).
+        clusters (np.ndarray): Cluster of each, (N,).
+
+    Returns:
+        np.ndarray: Bool, (N,).
+    """
+    far = np.zeros(len(distances), bool)
+    for k in np.unique(clusters):
+        own = clusters == k
+        low, high = np.percentile(distances[own], (25, 75))
+        far[own] = distances[own] > high + _FAR * (high - low)
+    return far
+
+
+def find_warnings(clusterer: ImageClusterer, assignments: Assignments) -> List[str]:
+    """What should be known of a clustering before it is used, a line each."""
+    sizes = assignments.sizes
+    count, num_clusters = len(assignments), len(sizes)
+    lines = []
+    empty = np.flatnonzero(sizes == 0)
+    if len(empty):
+        lines.append(
+            f'{len(empty)} of {num_clusters} clusters are empty: there may be fewer clusters than '
+            'were asked for.'
+        )
+    if sizes.max() > _DOMINANT * count:
+        lines.append(
+            f'Cluster {sizes.argmax()} holds {sizes.max() / count:.0%} of all images: they may be '
+            'much alike, or more clusters are needed.'
+        )
+    tiny = np.flatnonzero((sizes > 0) & (sizes < _TINY * count / num_clusters))
+    if len(tiny):
+        lines.append(
+            f'Clusters of very few images: {_some(tiny)}. There may be fewer clusters than were '
+            'asked for.'
+        )
+    copies = int((assignments.duplicate_of >= 0).sum())
+    if copies:
+        lines.append(f'{copies} images are copies of others (duplicate_of in the table).')
+    near = int((clusterer.nearest_similarity_ > _NEAR).sum()) - copies
+    if near > 0:
+        lines.append(f'{near} more hardly differ from another image, as far as the network sees.')
+    stability = clusterer.sureness_.get('cluster_stability')
+    if stability is not None:
+        weak = np.flatnonzero((stability < 0.6) & (sizes > 0))
+        if len(weak):
+            lines.append(
+                f'The heads do not find the same images in these clusters: {_some(weak)}. Take '
+                'them with care.'
+            )
+    return lines
+
+
+def write_page(
+    clusterer: ImageClusterer,
+    path: Union[str, Path],
+    assignments: Assignments,
+    title: str,
+    summary: Sequence[Tuple[str, str]] = (),
+    warnings: Sequence[str] = (),
+    recipe: str = '',
+) -> Written:
+    """Write the report of a clustering, see :func:`~cdc_mm.folders.write_report`.
+
+    Args:
+        clusterer (ImageClusterer): Fitted in this process, as the images and rows are needed.
+        path (str | Path): The .html file.
+        assignments (Assignments): See :func:`assignments_of`.
+        title (str): Of the page.
+        summary (Sequence): Pairs of a label and a value that come first.
+        warnings (Sequence[str]): That come first.
+        recipe (str): How to make it again.
+
+    Raises:
+        RunError: If the file cannot be written.
+    """
+    sureness = dict(clusterer.sureness_)
+    sureness['linear_cv'] /= 100
+    if 'head_agreement' in sureness:
+        sureness['agreement'] = sureness.pop('head_agreement')
+    seen = clusterer.encoder_note_ or 'rows of features'
+    if clusterer.image_size_:
+        seen += f', at {clusterer.image_size_} pixels'
+    facts = [
+        *summary,
+        ('Images', f'{len(assignments):,}'),
+        ('Clusters', str(assignments.num_clusters)),
+        ('Network', seen),
+    ]
+    return write_report(
+        path,
+        assignments,
+        xy=project_2d(clusterer.points_, 0),
+        thumbnail=lambda index: thumbnail(clusterer, index),
+        title=title,
+        summary=facts,
+        sureness=sureness,
+        warnings=[*warnings, *find_warnings(clusterer, assignments)],
+        curves=clusterer.curves_,
+        num_clusters=clusterer.num_clusters_,
+        recipe=recipe,
+    )
+
+
+def thumbnail(clusterer: ImageClusterer, index: int) -> Image.Image:
+    """A small picture of an image that a clusterer was fitted to.
+
+    Raises:
+        ValueError: If there is none, as of rows.
+    """
+    items = clusterer.items_
+    if items is None:
+        raise ValueError('rows of features have no picture')
+    item = items[index]
+    if isinstance(item, (str, Path)):
+        with Image.open(item) as image:
+            image.draft('RGB', (256, 256))  # a JPEG is decoded at a part of its size
+            image = open_picture(image, str(item))
+    else:
+        image = open_picture(item, str(index))
+    image.thumbnail((256, 256))
+    return image
+
+
+def _some(numbers: np.ndarray) -> str:
+    shown = ', '.join(map(str, numbers[:10]))
+    return f'{shown}, ...' if len(numbers) > 10 else shown

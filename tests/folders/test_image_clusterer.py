@@ -1,0 +1,215 @@
+import random
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from sklearn.base import clone
+from sklearn.datasets import load_digits, make_blobs
+from sklearn.metrics import adjusted_rand_score, pairwise_distances
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+import cdc_mm
+from cdc_mm import ClusterInferencer, ImageClusterer
+from cdc_mm.errors import RunError
+
+
+@parametrize_with_checks([ImageClusterer(n_clusters=3, epochs=20)])
+def test_is_an_estimator_of_scikit_learn(estimator, check):
+    check(estimator)
+
+
+@pytest.fixture(scope='module')
+def blobs():
+    return make_blobs(120, n_features=6, centers=3, random_state=1)
+
+
+@pytest.fixture(scope='module')
+def fitted(blobs):
+    return ImageClusterer(3).fit(blobs[0])
+
+
+def test_finds_blobs_and_describes_them(blobs, fitted):
+    rows, labels = blobs
+    assert adjusted_rand_score(labels, fitted.labels_) == 1
+    assert fitted.labels_.tolist() == fitted.predict(rows).tolist()
+    np.testing.assert_allclose(fitted.probabilities_.sum(axis=1), 1, rtol=1e-4)
+    for k in range(3):
+        own = fitted.points_[fitted.labels_ == k]
+        np.testing.assert_allclose(fitted.cluster_centers_[k], own.mean(axis=0), rtol=1e-4)
+    expected = pairwise_distances(fitted.points_, fitted.cluster_centers_)
+    np.testing.assert_allclose(fitted.transform(rows), expected, rtol=1e-3, atol=1e-3)
+    assert fitted.stability_.min() > 0.5 and fitted.sureness_['head_agreement'] > 0.9
+    assert fitted.sureness_['linear_cv'] > 95
+    first, last = (fitted.curves_['loss'][i] for i in (0, -1))
+    assert last < first
+
+
+def test_the_same_seed_gives_the_same_and_random_numbers_are_left_alone(blobs, fitted):
+    random.seed(3), np.random.seed(3), torch.manual_seed(3)
+    expected = random.random(), np.random.rand(), torch.rand(1).item()
+    random.seed(3), np.random.seed(3), torch.manual_seed(3)
+    again = clone(fitted).fit(blobs[0])
+    assert (random.random(), np.random.rand(), torch.rand(1).item()) == expected
+    np.testing.assert_array_equal(again.probabilities_, fitted.probabilities_)
+    other = ImageClusterer(3, random_state=7).fit(blobs[0])
+    assert not np.array_equal(other.probabilities_, fitted.probabilities_)
+
+
+def test_no_file_stays_open_and_nothing_is_printed(blobs, capsys):
+    import os
+
+    ImageClusterer(3, epochs=1).fit(blobs[0])
+    before = len(os.listdir('/proc/self/fd'))
+    ImageClusterer(3, epochs=1).fit(blobs[0])
+    assert len(os.listdir('/proc/self/fd')) == before
+    assert capsys.readouterr() == ('', '')
+
+
+def test_saved_and_loaded_it_predicts_the_same(tmp_path, blobs, fitted):
+    fitted.save(tmp_path / 'model')
+    again = ImageClusterer.load(tmp_path / 'model')
+    np.testing.assert_array_equal(again.predict_proba(blobs[0]), fitted.probabilities_)
+    np.testing.assert_allclose(again.transform(blobs[0]), fitted.transform(blobs[0]))
+    assert again.labels_.tolist() == fitted.labels_.tolist()
+    with pytest.raises(ValueError, match='a loaded model has no images to report'):
+        again.report(tmp_path / 'report.html')
+    (tmp_path / 'model/clusterer.json').write_text('{}')
+    with pytest.raises(ValueError, match='is of another version, or not of cdc_mm'):
+        ImageClusterer.load(tmp_path / 'model')
+    with pytest.raises(FileNotFoundError, match='holds no model'):
+        ImageClusterer.load(tmp_path)
+
+
+def test_auto_finds_how_many(blobs):
+    found = ImageClusterer('auto', epochs=20).fit(blobs[0])
+    assert found.n_clusters_ == found.num_clusters_.best == 3
+    assert found.cluster_centers_.shape[0] == 3
+    with pytest.raises(ValueError, match='too few to say how many clusters'):
+        ImageClusterer('auto').fit(blobs[0][:3])
+
+
+def test_digits_are_ahead_of_kmeans():
+    from sklearn.cluster import KMeans
+
+    digits = load_digits()
+    own = ImageClusterer(10).fit_predict(digits.data)
+    other = KMeans(10, n_init=10, random_state=0).fit_predict(digits.data)
+    scores = [adjusted_rand_score(digits.target, labels) for labels in (own, other)]
+    assert scores[0] > scores[1] + 0.05
+
+
+def pictures(count, seed=0):
+    """Red, green and blue noise, in turn."""
+    rng = np.random.default_rng(seed)
+    pixels = rng.integers(0, 90, (count, 24, 24, 3), dtype=np.uint8)
+    pixels[np.arange(count), :, :, np.arange(count) % 3] += 150
+    return pixels
+
+
+@pytest.fixture(scope='module')
+def folder(tmp_path_factory):
+    root = tmp_path_factory.mktemp('photos')
+    (root / 'nested').mkdir()
+    for i, pixels in enumerate(pictures(24)):
+        name = f'nested/{i:02d}.png' if i % 2 else f'{i:02d}.png'
+        Image.fromarray(pixels).save(root / name)
+    (root / 'broken.png').write_bytes(b'no image')
+    return root
+
+
+def make(store, **kwargs):
+    options = dict(image_size=32, epochs=30, store_dir=str(store), num_workers=0)
+    return ImageClusterer(3, **{**options, **kwargs})
+
+
+@pytest.fixture(scope='module')
+def of_folder(folder, tmp_path_factory):
+    return make(tmp_path_factory.mktemp('store')).fit(folder)
+
+
+def test_a_folder_and_its_pictures_in_memory_are_the_same(folder, of_folder, tmp_path):
+    assert len(of_folder.paths_) == 24 and 'broken.png' not in of_folder.paths_
+    numbers = np.array([int(path[-6:-4]) for path in of_folder.paths_])
+    assert adjusted_rand_score(numbers % 3, of_folder.labels_) == 1
+    paths = [folder / path for path in of_folder.paths_]
+    opened = [Image.open(path) for path in paths]
+    arrays = np.stack([np.asarray(image) for image in opened])
+    for given in (folder, [str(p) for p in paths], paths, opened, arrays, list(arrays)):
+        np.testing.assert_allclose(
+            of_folder.predict_proba(given), of_folder.probabilities_, atol=1e-3
+        )
+    in_memory = make(tmp_path).fit(arrays)
+    np.testing.assert_allclose(in_memory.encode(arrays), of_folder.encode(folder), atol=1e-3)
+    assert adjusted_rand_score(in_memory.labels_, of_folder.labels_) == 1
+
+
+def test_a_saved_model_assigns_new_images(of_folder, tmp_path):
+    of_folder.save(tmp_path / 'model')
+    find = ClusterInferencer(tmp_path / 'model')
+    new = pictures(6, seed=1)
+    found = find(new)
+    assert [each['cluster'] for each in found] == of_folder.predict(new).tolist()
+    Image.fromarray(new[4]).save(tmp_path / 'new.png')
+    for one in (new[4], Image.fromarray(new[4]), tmp_path / 'new.png', str(tmp_path / 'new.png')):
+        (each,) = find(one)
+        assert each['cluster'] == found[4]['cluster']
+        assert each['confidence'] == each['probabilities'].max()
+        np.testing.assert_allclose(each['probabilities'], found[4]['probabilities'], atol=1e-4)
+
+
+def test_grey_and_transparent_pictures_are_seen_in_rgb(of_folder):
+    grey = pictures(2)[..., 0]
+    rgba = Image.fromarray(pictures(1)[0]).convert('RGBA')
+    assert of_folder.predict(grey).tolist() == of_folder.predict(grey[..., None]).tolist()
+    assert of_folder.predict([rgba]).tolist() == of_folder.predict(pictures(1)).tolist()
+
+
+def test_the_page(of_folder, tmp_path):
+    of_folder.report(tmp_path / 'report.html', title='Red & green')
+    page = (tmp_path / 'report.html').read_text()
+    assert 'Red &amp; green' in page and 'Agreement of the heads' in page
+
+
+def test_equal_pictures_are_told(tmp_path):
+    given = pictures(12)
+    given[7] = given[9] = given[1]
+    found = make(tmp_path).fit(given)
+    assert found.duplicate_of_.tolist() == [1 if i in (7, 9) else -1 for i in range(12)]
+    assert found.nearest_similarity_[7] == pytest.approx(1, abs=1e-5)
+
+
+def test_refusals(tmp_path, blobs, fitted, of_folder):
+    for value in (1, 0, 2.5, True, 'many'):
+        with pytest.raises(ValueError, match="n_clusters must be a whole number from 2, or 'auto'"):
+            ImageClusterer(value).fit(blobs[0])
+    for kwargs, message in (
+        (dict(epochs=0), 'epochs must be at least 1, got 0'),
+        (dict(image_size=8), 'image_size must be at least 16, got 8'),
+    ):
+        with pytest.raises(ValueError, match=message):
+            ImageClusterer(3, **kwargs).fit(blobs[0])
+    with pytest.raises(ValueError, match='2 images cannot be clustered into 3 clusters'):
+        ImageClusterer(3).fit(blobs[0][:2])
+    with pytest.raises(ValueError, match='only 1 of 9 images differ'):
+        ImageClusterer(3).fit(np.ones((9, 4)))
+    with pytest.raises(FileNotFoundError, match='no such folder'):
+        make(tmp_path).fit(tmp_path / 'missing')
+    (tmp_path / 'file.png').write_bytes(b'')
+    with pytest.raises(ValueError, match='is a file: give a folder of images, or a list'):
+        make(tmp_path).fit(tmp_path / 'file.png')
+    with pytest.raises(RunError, match='file\\.png is no image that can be read'):
+        make(tmp_path).fit([tmp_path / 'file.png'] * 5)
+    (tmp_path / 'empty').mkdir()
+    with pytest.raises(FileNotFoundError, match='holds no images'):
+        make(tmp_path).fit(tmp_path / 'empty')
+    with pytest.raises(ValueError, match='images must be an array of uint8'):
+        make(tmp_path).fit(pictures(5) / 255)
+    with pytest.raises(ValueError, match='given rows of features: it knows no images'):
+        fitted.predict(pictures(3))
+    with pytest.raises(ValueError, match='6 features, but ImageClusterer is expecting'):
+        of_folder.predict(blobs[0])
+    with pytest.raises(ValueError, match="unknown encoder 'resnet9000'"):
+        make(tmp_path, encoder='resnet9000').fit(pictures(5))
+    with pytest.raises(AttributeError, match="no attribute 'Clusterer'"):
+        cdc_mm.Clusterer  # noqa: B018
