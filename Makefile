@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: quickstart test install install-test
+.PHONY: quickstart test test-browser install install-test
 
 quickstart: install  ## Train and evaluate CDC on handwritten digits, in minutes on two CPU cores.
 	$(BIN)/python tools/quickstart.py
@@ -14,6 +14,9 @@ test: install-test  ## Lint and the whole test suite.
 	OMP_NUM_THREADS=1 $(BIN)/coverage run -m pytest --numprocesses 2 --dist worksteal
 	$(BIN)/coverage combine -q
 	$(BIN)/coverage report --skip-covered --fail-under=90
+
+test-browser: install-test  ## The page of a clustered folder in a real browser; needs Chromium.
+	$(BIN)/python -m pytest tests/browser
 
 install: $(VENV)/.installed
 

@@ -40,7 +40,8 @@
     }
   } catch { /* Without a memory the page forgets on reload. */ }
 
-  const title = (k) => (names[k] === String(k) ? `Cluster ${k}` : names[k]);
+  // Those that a person gave none are called by their numbers.
+  const title = (k) => (/^\d+$/.test(names[k]) ? `Cluster ${names[k]}` : names[k]);
   const changed = () => names.some((name, k) => name !== firstNames[k])
     || dropped.some((is, k) => is !== firstDropped[k]);
   const cards = [...document.querySelectorAll('.card')];
@@ -73,7 +74,7 @@
         ? `Merged with cluster ${others.slice(0, 8).join(', ')}${others.length > 8 ? ' …' : ''}` : '';
       state.hidden = !state.textContent;
       card.classList.toggle('dropped', dropped[k]);
-      card.querySelector('.name').value = names[k];
+      card.querySelector('.name').value = names[k] === String(k) ? '' : names[k];
       card.querySelector('.name').disabled = dropped[k];
       card.querySelector('.merge').disabled = dropped[k];
       card.querySelector('.merge').textContent = others.length ? 'Split off' : 'Merge…';
@@ -84,7 +85,7 @@
     for (const option of document.querySelectorAll('#only option')) {
       if (option.value >= 0) option.textContent = title(Number(option.value));
     }
-    const renamed = names.filter((name, k) => name !== firstNames[k] && !dropped[k]).length;
+    const renamed = [...found.keys()].filter((name) => !firstNames.includes(name)).length;
     const merged = [...found.values()].reduce((sum, group) => sum + group.length - 1, 0);
     const gone = dropped.filter(Boolean).length;
     byId('changes-text').textContent = [[renamed, 'renamed'], [merged, 'merged'], [gone, 'dropped']]
@@ -96,19 +97,23 @@
     } catch { /* See above. */ }
   }
 
-  function rename(k, text) {
-    const name = text.trim();
-    const before = names[k];
-    // Those that are one already stay so.
-    if (name) names = names.map((other, j) => (j === k || (other === before && !dropped[j]) ? name : other));
-    showNames();
-  }
-
   function splitOff(k) {
     names[k] = firstNames[k];
     for (let i = 2; names.some((name, j) => j !== k && name === names[k]); i += 1) {
       names[k] = `${k} (${i})`;
     }
+    showNames();
+  }
+
+  function rename(k, text) {
+    const name = text.trim();
+    const before = names[k];
+    if (!name) {
+      splitOff(k);
+      return;
+    }
+    // Those that are one already stay so.
+    names = names.map((other, j) => (j === k || (other === before && !dropped[j]) ? name : other));
     showNames();
   }
 
@@ -217,6 +222,8 @@
   function startMap(canvas) {
     const x = Float32Array.from(new Uint16Array(bytes(data.x).buffer), (value) => value / 65535);
     const y = Float32Array.from(new Uint16Array(bytes(data.y).buffer), (value) => value / 65535);
+    // Both are centred; one scale for both, so that distances stay what they are.
+    const spread = (values) => values.reduce((most, value) => Math.max(most, Math.abs(2 * value - 1)), 1e-3);
     const only = byId('only');
     const below = byId('below');
     only.append(...names.map((_, k) => make('option', { value: k }, title(k))));
@@ -238,9 +245,9 @@
       const pen = canvas.getContext('2d');
       pen.scale(ratio, ratio);
       const edge = 14;
-      const scale = Math.min(width, height) - 2 * edge;
+      const scale = Math.min((width - 2 * edge) / spread(x), (height - 2 * edge) / spread(y));
       place = (i) => [width / 2 + (x[i] - 0.5) * scale, height / 2 - (y[i] - 0.5) * scale];
-      const radius = Math.min(5, Math.max(1.4, (scale / 14) / Math.sqrt(x.length)));
+      const radius = Math.min(5, Math.max(1.5, Math.sqrt(width * height / x.length) / 7));
       const shown = new Set(matching);
       for (const match of [false, true]) {
         for (const i of order) {
@@ -276,9 +283,7 @@
       byId('below-value').textContent = most.toFixed(2);
       matching = order.filter((i) => (chosen < 0 || cluster[i] === chosen) && (most >= 1 || confidence[i] <= most));
       byId('matching').textContent = `${matching.length} of ${x.length} on the map`;
-      selected = -1;
       select(-1);
-      byId('details').replaceChildren();
       requestAnimationFrame(draw);
     }
 

@@ -46,7 +46,7 @@ _CURVE_POINTS = 300
 MEASURES = dict(
     agreement=(
         'Agreement of the heads',
-        -1,
+        0,
         'Adjusted Rand index between heads that were trained side by side: 1 if all found the same '
         'clusters, about 0 if they agree no more than by chance.',
     ),
@@ -59,8 +59,8 @@ MEASURES = dict(
     silhouette=(
         'Silhouette',
         -1,
-        'How much nearer images are to their own cluster than to the next, from -1 to 1; above 0 '
-        'is right. Compare it only between runs of the same encoder.',
+        'How much nearer images are to their own cluster than to the next, from \u22121 to 1; '
+        'above 0 is right. Compare it only between runs of the same encoder.',
     ),
 )
 
@@ -209,7 +209,8 @@ def _check(assignments: Assignments, xy: Optional[np.ndarray], sureness: Mapping
     stability = sureness.get('cluster_stability')
     if stability is not None and np.shape(stability) != (assignments.num_clusters,):
         raise ValueError(
-            f'cluster_stability must be one of each cluster, got {np.shape(stability)}'
+            f'cluster_stability must have {assignments.num_clusters} values, '
+            f'got {np.shape(stability)}'
         )
 
 
@@ -237,7 +238,7 @@ def _shown(text: Any, limit: int) -> str:
 
 
 def _number(value: float, digits: int = 2) -> Optional[str]:
-    return None if math.isnan(value) else f'{value:.{digits}f}'
+    return None if math.isnan(value) else f'{value:.{digits}f}'.replace('-', '\u2212')
 
 
 def _mean(values: np.ndarray) -> float:
@@ -282,9 +283,8 @@ def _measures(sureness: Mapping) -> List[dict]:
         if value is None or math.isnan(value):
             continue
         percent = 100 * min(max((value - low) / (1 - low), 0), 1)
-        found.append(
-            dict(title=title, value=f'{value:.2f}', how=how, low=low, percent=round(percent, 2))
-        )
+        figures = dict(value=_number(value), low=low, percent=round(percent, 2))
+        found.append(dict(title=title, how=how, **figures))
     return found
 
 
