@@ -29,6 +29,8 @@ from the top down: ``apis`` (what a user calls), ``experiments``, ``detection``,
 
 import warnings
 
+from . import early  # noqa: F401  (first)
+
 with warnings.catch_warnings():
     # mmcv-lite warns about compiled operators that nothing here uses.
     warnings.filterwarnings('ignore', message='Fail to import ``MultiScaleDeformableAttention``')
