@@ -37,6 +37,8 @@ from the top down: ``apis`` (what a user calls), ``folders``, ``experiments``, `
 
 import warnings
 
+from . import early  # noqa: F401  (first)
+
 with warnings.catch_warnings():
     # mmcv-lite warns about compiled operators that nothing here uses.
     warnings.filterwarnings('ignore', message='Fail to import ``MultiScaleDeformableAttention``')

@@ -1,6 +1,11 @@
+import atexit
 import errno
+import json
 import os
+import signal
 import sys
+import threading
+import time
 from contextlib import contextmanager
 from typing import Iterator, Optional
 
@@ -22,6 +27,11 @@ def clear_errors() -> Iterator[None]:
     ``CDC_MM_TRACEBACK=1`` shows the traceback. From here on, Ctrl-C ends with one line, too.
     """
     sys.excepthook = _excepthook
+    if (
+        signal.getsignal(signal.SIGINT) is signal.SIG_DFL
+        and threading.current_thread() is threading.main_thread()
+    ):
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # tools/ctrl_c.py
     try:
         yield
     except (AssertionError, KeyError, OSError, RuntimeError, TypeError, ValueError) as error:
@@ -48,6 +58,11 @@ def _excepthook(kind, error, traceback) -> None:
     wipe()
     if os.environ.get('RANK', '0') == '0':
         print('stopped by Ctrl-C; what was saved is complete (train: --resume)', file=sys.stderr)
+    # Ended by the signal itself, as Python would: status 130 for a shell, which ends its loop, too.
+    sys.stdout.flush()
+    atexit._run_exitfuncs()  # data workers
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    os.kill(os.getpid(), signal.SIGINT)
 
 
 @contextmanager
@@ -104,5 +119,25 @@ def _reason(text: str, known: bool) -> Optional[str]:
     return None
 
 
+def hand_to_launcher(message: str) -> bool:
+    """Leave why this rank fails to ``tools/launch.py``, which says it last and once for all ranks.
+
+    Returns:
+        bool: Whether it is there to do so; else it is for this process to print.
+    """
+    # torchrun reads it when the process has ended.
+    file = os.environ.get('TORCHELASTIC_ERROR_FILE')
+    if not file or not os.environ.get('CDC_MM_LAUNCHER'):
+        return False
+    try:
+        with open(file, 'w', encoding='utf-8') as out:
+            json.dump(dict(message=message, timestamp=int(time.time())), out)
+    except OSError:
+        return False
+    return True
+
+
 def _one_line(message: str) -> SystemExit:
+    if hand_to_launcher(message):
+        return SystemExit(1)
     return SystemExit(f'error: {message}\n(CDC_MM_TRACEBACK=1 shows where it was raised.)')

@@ -27,7 +27,7 @@ LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
 SCALARS = (bool, int, float, str)
 # Batches that make one or two of the few training images.
 BATCH_SIZES = dict(
-    CIFAR10Files=10, CIFAR100Coarse=2, Digits=4, ImageFolder=4, ImageNet=2, ImageNetSubset=2,
+    CIFAR10Files=10, CIFAR100Coarse=2, Digits=4, ImageFolder=4, ListedImageNet=2, ImageNetSubset=2,
     Places205Split=2, STL10=2, VOC07=3,
 )  # fmt: skip
 
@@ -64,7 +64,7 @@ def generate_data(cfg, monkeypatch):
         CIFAR10Files=lambda root: generated.cifar10(root, monkeypatch),
         CIFAR100Coarse=lambda root: generated.cifar100(root, monkeypatch),
         ImageFolder=generated.image_folder,
-        ImageNet=generated.imagenet,
+        ListedImageNet=generated.imagenet,
         ImageNetSubset=generated.imagenet,
         Places205Split=generated.places205,
         STL10=generated.stl10,

@@ -3,6 +3,8 @@
 
 import argparse
 
+import ctrl_c  # noqa: F401  (first)
+
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)

@@ -7,6 +7,8 @@ from functools import partial
 from pathlib import Path
 from typing import Optional
 
+import ctrl_c  # noqa: F401  (first)
+
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)

@@ -3,6 +3,7 @@ from .cifar100_coarse import CIFAR100Coarse
 from .digits import Digits
 from .image_folder import ImageFolder
 from .imagenet_subset import ImageNetSubset
+from .listed_imagenet import ListedImageNet
 from .places205_split import Places205Split
 from .stl10 import STL10
 from .transforms import LoadImage
@@ -16,6 +17,7 @@ __all__ = [
     'Digits',
     'ImageFolder',
     'ImageNetSubset',
+    'ListedImageNet',
     'LoadImage',
     'Places205Split',
 ]

@@ -5,7 +5,7 @@ from mmpretrain.datasets import CustomDataset
 from mmpretrain.datasets.custom import get_samples
 from mmpretrain.registry import DATASETS
 
-from .listing import read_lines
+from .listing import check_list, read_lines
 
 
 @DATASETS.register_module()
@@ -24,7 +24,8 @@ class ImageNetSubset(CustomDataset):
 
     Raises:
         FileNotFoundError: If the list or class folders are missing or empty.
-        ValueError: If ``split`` is neither, or the list is empty or names a class twice.
+        ValueError: If ``split`` is neither, or the list is empty or names a class twice, or if an
+            ``ann_file`` has paths that lead out of the folder.
     """
 
     def __init__(
@@ -36,6 +37,12 @@ class ImageNetSubset(CustomDataset):
         super().__init__(
             data_root=data_root, data_prefix=split, metainfo=dict(classes=names), **kwargs
         )
+
+    def load_data_list(self) -> List[dict]:
+        """Path and label of every image."""
+        if self.ann_file:
+            check_list(self.ann_file)
+        return super().load_data_list()
 
     def _find_samples(self) -> List[Tuple[str, int]]:
         root = Path(self.img_prefix)

@@ -88,3 +88,15 @@ def check_below(names: Iterable[str], source: str) -> None:
                 f'{source} names {name}, which lies outside the folder of the images: expected are '
                 'paths below it. Point data_root (or data_prefix) to a folder above all images.'
             )
+
+
+def check_list(filename: str) -> None:
+    """:func:`check_below` for a list of lines ``PATH`` or ``PATH LABEL``, as mmpretrain reads them.
+
+    Args:
+        filename (str): The list.
+
+    Raises:
+        ValueError: If it is not UTF-8 or a path in it leads out of the folder of the images.
+    """
+    check_below((line.strip() for line in read_lines(str(filename))), str(filename))

@@ -13,6 +13,7 @@ from mmengine.runner import Runner
 
 from cdc_mm.shipped import find_shipped
 
+from .paths import shorten
 from .sections import SectionError, check_sections
 
 _LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
@@ -71,7 +72,9 @@ def read_config(filename: str, options: Optional[dict] = None) -> Config:
     except (_OptionError, SectionError) as error:
         raise ValueError(f'config {filename}: {error}') from None
     except Exception as error:  # whatever code may raise
-        raise ValueError(f'config {filename}: {type(error).__name__}: {error}') from error
+        raise ValueError(
+            f'config {filename}: {type(error).__name__}: {shorten(str(error))}'
+        ) from error
 
 
 def _files_like(filename: str) -> str:

@@ -132,12 +132,16 @@ def _explain(error: Exception, path: str, part: Optional[dict], registry: Any) -
     missing = re.search(r'missing \d+ required (?:positional|keyword-only) arguments?: (.*)', text)
     if missing:
         return f'{path} lacks {missing[1]}'
-    reason = ' '.join(text.split())
-    if len(reason) > _LONGEST:
-        reason = f'{reason[:_LONGEST]} ...'
+    reason = shorten(text)
     if not reason or not isinstance(error, (ValueError, RuntimeError)):
         reason = f'{type(error).__name__}: {reason}' if reason else type(error).__name__
     return f'{path}: {reason}' if path else reason
+
+
+def shorten(text: str) -> str:
+    """A reason in one line, cut off where it is long."""
+    reason = ' '.join(text.split())
+    return f'{reason[:_LONGEST]} ...' if len(reason) > _LONGEST else reason
 
 
 def no_such_type(path: str, name: Any, registry: Optional[Registry]) -> str:

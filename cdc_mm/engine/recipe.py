@@ -9,6 +9,7 @@ from typing import Iterator, List, Optional
 import numpy as np
 import torch
 from mmengine.config import Config
+from mmengine.model import BaseTTAModel
 from mmengine.utils.dl_utils.parrots_wrapper import _BatchNorm
 from mmpretrain.models import MoCo
 from PIL import Image
@@ -180,6 +181,35 @@ def check_first_batch(model: nn.Module, loader: DataLoader, cfg: Config) -> None
         while isinstance(views, (dict, list, tuple)):
             views = next(iter(views.values() if isinstance(views, dict) else views))
         _check_groups(model, views[:1], loader, cfg)
+
+
+def check_prediction(model: nn.Module, loader: DataLoader, section: str) -> None:
+    """Predict a small batch, which shows what is wrong with the data, their steps or the network.
+
+    Args:
+        model (nn.Module): The model, built, not wrapped; with or without its weights.
+        loader (DataLoader): Data that it will be tested on.
+        section (str): Name of these in the config.
+
+    Raises:
+        ValueError: If there are no images, or something fails; says where in the config.
+    """
+    if not len(loader.dataset):
+        raise ValueError(f'{section}.dataset holds nothing')
+    cuda = [torch.cuda.current_device()] if torch.cuda.is_available() else []
+    was_training = model.training
+    with _unchanged_random(), torch.random.fork_rng(cuda), torch.no_grad():
+        with naming_paths({}, f'the pipeline of {section}'):
+            batch = loader.collate_fn([loader.dataset[0], loader.dataset[0]])
+        with naming_paths({}, 'data_preprocessor'):
+            if not isinstance(model, BaseTTAModel):  # whose batch is one of several views
+                model.data_preprocessor(batch, False)
+        try:
+            model.eval()
+            with naming_paths({}, 'model'):
+                model.test_step(batch)
+        finally:
+            model.train(was_training)
 
 
 def _check_groups(model: nn.Module, image: Tensor, loader: DataLoader, cfg: Config) -> None:

@@ -13,7 +13,7 @@ from mmengine.hooks import CheckpointHook
 from mmengine.model import revert_sync_batchnorm
 from mmengine.optim import OptimWrapper
 from mmengine.registry import RUNNERS
-from mmengine.runner import Runner
+from mmengine.runner import Runner, TestLoop, ValLoop
 from mmpretrain.registry import OPTIMIZERS
 from torch import nn
 from torch.optim import Optimizer
@@ -37,7 +37,13 @@ from .config_keys import check_keys
 from .console_runner import ConsoleRunner
 from .hooks import PretrainedBackboneHook, SelfLabelHook
 from .paths import naming_paths, no_such_type
-from .recipe import batch_option, check_first_batch, check_image_size, check_processes
+from .recipe import (
+    batch_option,
+    check_first_batch,
+    check_image_size,
+    check_prediction,
+    check_processes,
+)
 from .resuming import check_resumed
 from .work_dir import check_work_dir
 
@@ -157,6 +163,8 @@ def prepare_training(runner: Runner) -> None:
     with naming_paths({}, 'the pipeline of train_dataloader or val_dataloader'):
         told += check_image_size(runner.cfg, loader.dataset, getattr(val, 'dataset', None))
     check_first_batch(unwrap_model(runner.model), loader, runner.cfg)
+    if type(runner.val_loop) is ValLoop:
+        check_prediction(unwrap_model(runner.model), val, 'val_dataloader')
     if batch_size > images:
         told.append(
             f'The training data has {images} images a rank, less than one batch of {batch_size}: '
@@ -316,5 +324,7 @@ def prepare_test(runner: Runner) -> None:
             f'{type(model).__name__} predicts nothing that could be tested. tools/eval_knn.py, '
             'tools/eval_kmeans.py and configs/linear/ judge its features.'
         )
-    _open_data(runner, 'test')
+    loader = _open_data(runner, 'test')
     check_checkpoint(runner.model, runner._load_from, 'test')
+    if type(runner.test_loop) is TestLoop:
+        check_prediction(model, loader, 'test_dataloader')

@@ -24,6 +24,7 @@ _KINDS = {
     'log_level': (str, int),
     'resume': (bool, _NONE),
 }
+_MOST_WORKERS = 1000
 _KIND_NAMES = {
     _NONE: 'None',
     dict: 'a dict',
@@ -60,6 +61,14 @@ def check_sections(cfg: Config) -> None:
         loader = cfg.get(f'{split}_dataloader') or {}
         for key, least in (('batch_size', 1), ('num_workers', 0)):
             _check_whole(f'{split}_dataloader.{key}', loader.get(key, least), least)
+        if loader.get('num_workers', 0) > _MOST_WORKERS:
+            raise SectionError(
+                f'{split}_dataloader.num_workers={loader["num_workers"]}: as many processes would '
+                f'stop the machine. At most {_MOST_WORKERS} are started.'
+            )
+        for key in ('dataset', 'sampler', 'batch_sampler'):
+            if isinstance(loader.get(key), (str, int, float, list, tuple)):
+                raise SectionError(f'{split}_dataloader.{key} must be a dict, got {loader[key]!r}')
         for key in ('pin_memory', 'persistent_workers', 'drop_last'):
             if not isinstance(loader.get(key, False), bool):
                 raise SectionError(

@@ -72,3 +72,23 @@ def test_a_list_cannot_leave_the_folder_of_the_data(tmp_path, name):
     path.write_text(f'n01440764 tench\n{name}\n')
     with pytest.raises(ValueError, match=f'names {name}, which is no folder of the data set'):
         read_class_list(str(path))
+
+
+@pytest.mark.parametrize(
+    'name', ['../x.JPEG', '/x.JPEG', 'n01440764/../../../x.JPEG', 's3://x.JPEG']
+)
+@pytest.mark.parametrize('kind', ['subset', 'whole', 'whole, list comes with the data'])
+def test_a_list_of_images_stays_in_the_folder(tmp_path, kind, name):
+    root = generated.imagenet(tmp_path / 'data', SYNSETS)
+    (root / 'meta').mkdir(exist_ok=True)
+    cfg = dict(type='ListedImageNet', data_root=str(root), split='train')
+    if kind == 'subset':
+        subset = write(tmp_path / 'classes.txt', *SYNSETS)
+        cfg.update(type='ImageNetSubset', subset=subset)
+    if 'comes' not in kind:
+        cfg['ann_file'] = 'meta/train.txt'
+    write(root / 'meta/train.txt', 'n01440764/0.JPEG 0')
+    assert DATASETS.build(cfg).get_data_info(0)['img_path'] == f'{root}/train/n01440764/0.JPEG'
+    write(root / 'meta/train.txt', 'n01440764/0.JPEG 0', f'{name} 1')
+    with pytest.raises(ValueError, match=r'meta/train\.txt names .*x\.JPEG 1, which lies outside'):
+        DATASETS.build(cfg)

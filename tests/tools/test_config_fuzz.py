@@ -5,15 +5,18 @@ import importlib.util
 import itertools
 import math
 import sys
+from pathlib import Path
 
 import pytest
 import test_configs
+import torch
 from helpers import ROOT
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from mmengine.config import Config
 from mmengine.runner import Runner
 
-from cdc_mm.engine import read_config
+from cdc_mm.engine import build_runner, read_config
 from cdc_mm.engine.config import READ_KEYS
 
 VALUES = (
@@ -72,33 +75,28 @@ def change(part, path, how, value):
     return changed
 
 
-@pytest.mark.parametrize(
-    'name', ['cdc_digits', 'cdc_r18_cifar10_folder', 'cdc_r50_folder_pretrained', 'linear_digits']
-)
-def test_a_mistake_in_a_config_is_told_in_one_line(name, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)  # a mistaken path leads into it
+def load_tool(name, monkeypatch):
+    """The module of a tool."""
     monkeypatch.syspath_prepend(ROOT / 'tools')
-    spec = importlib.util.spec_from_file_location('train', ROOT / 'tools/train.py')
+    spec = importlib.util.spec_from_file_location(name, ROOT / 'tools' / f'{name}.py')
     tool = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(tool)
-    (path,) = (ROOT / 'configs').rglob(f'{name}.py')
-    config = plain_config(path.relative_to(ROOT), monkeypatch)
+    return tool
+
+
+def run_mistakes(tool, args, config, paths, monkeypatch, examples=30):
+    """Run a tool with many configs that have one mistake each; how each run ended."""
     outcomes = []
 
-    def train(runner):
-        raise PreparedError
-
-    monkeypatch.setattr(Runner, 'train', train)
-
     @settings(
-        max_examples=30,
+        max_examples=examples,
         deadline=None,
         derandomize=True,
         database=None,
         suppress_health_check=list(HealthCheck),
     )
     @given(
-        path=st.sampled_from(list(places(config))),
+        path=st.sampled_from(paths),
         how=st.sampled_from(['mistype', 'remove', 'value', 'value']),
         value=st.sampled_from(VALUES),
     )
@@ -106,24 +104,15 @@ def test_a_mistake_in_a_config_is_told_in_one_line(name, tmp_path, monkeypatch):
         number = next(_runs)
         changed = change(config, path, how, value)
         text = ''.join(f'{key} = {value!r}\n' for key, value in changed.items())
-        file = tmp_path / f'x{number}.py'
+        file = Path(f'x{number}.py').resolve()
         file.write_text(f'nan = float("nan")\n{text}')
-        monkeypatch.setattr(
-            sys,
-            'argv',
-            [
-                'train',
-                str(file),
-                '--work-dir',
-                f'work{number}',
-                '--cfg-options',
-                f'experiment_name=fuzz{number}',
-            ],
-        )
+        options = ['--work-dir', f'work{number}', '--cfg-options', f'experiment_name=fuzz{number}']
+        monkeypatch.setattr(sys, 'argv', ['tool', str(file), *args, *options])
         try:
             tool.main()
+            outcomes.append('done')
         except PreparedError:
-            outcomes.append('prepared')
+            outcomes.append('done')
         except SystemExit as stopped:
             line, hint = str(stopped.code).splitlines()
             assert line.startswith('error: ') and len(line) < 1000, line
@@ -131,4 +120,41 @@ def test_a_mistake_in_a_config_is_told_in_one_line(name, tmp_path, monkeypatch):
             outcomes.append('told')
 
     try_one()
-    assert min(outcomes.count('prepared'), outcomes.count('told')) >= 5
+    assert min(outcomes.count('done'), outcomes.count('told')) >= 5
+
+
+def config_of(name, monkeypatch):
+    (path,) = (ROOT / 'configs').rglob(f'{name}.py')
+    return plain_config(path.relative_to(ROOT), monkeypatch)
+
+
+@pytest.mark.parametrize(
+    'name', ['cdc_digits', 'cdc_r18_cifar10_folder', 'cdc_r50_folder_pretrained', 'linear_digits']
+)
+def test_a_mistake_in_a_config_is_told_in_one_line(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # a mistaken path leads into it
+    config = config_of(name, monkeypatch)
+
+    def train(runner):
+        raise PreparedError
+
+    monkeypatch.setattr(Runner, 'train', train)
+    run_mistakes(load_tool('train', monkeypatch), [], config, list(places(config)), monkeypatch)
+
+
+# What training alone reads is built for no test.
+TRAINING = ('train_dataloader', 'train_cfg', 'val_dataloader', 'val_cfg', 'val_evaluator',
+            'optim_wrapper', 'param_scheduler', 'auto_scale_lr')  # fmt: skip
+
+
+@pytest.mark.parametrize('name', ['cdc_digits', 'cdc_r18_cifar10_folder', 'linear_digits'])
+def test_a_mistake_in_a_config_that_is_tested_is_told_in_one_line(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    config = config_of(name, monkeypatch)
+    model = build_runner(Config(dict(config, work_dir='trained', load_from=None))).model
+    torch.save(dict(meta={}, state_dict=model.state_dict()), 'checkpoint.pth')
+    paths = [path for path in places(config) if path[0] not in TRAINING]
+    run_mistakes(
+        load_tool('test', monkeypatch), ['checkpoint.pth', '--out', 'clusters.csv'], config, paths,
+        monkeypatch,
+    )  # fmt: skip

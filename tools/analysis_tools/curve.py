@@ -3,6 +3,12 @@
 
 import argparse
 import os.path as osp
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+import ctrl_c  # noqa: F401  (first)
 
 
 def parse_args() -> argparse.Namespace:

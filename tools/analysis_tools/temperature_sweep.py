@@ -7,8 +7,13 @@ linear classifier, follows the others.
 
 import argparse
 import os.path as osp
+import sys
+from pathlib import Path
 from typing import Dict, List
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+import ctrl_c  # noqa: F401  (first)
 from mmengine.config import DictAction
 
 

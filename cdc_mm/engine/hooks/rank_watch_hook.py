@@ -12,6 +12,8 @@ from mmengine.hooks import Hook
 from mmpretrain.registry import HOOKS
 from torch.distributed import Store, distributed_c10d
 
+from cdc_mm.errors import hand_to_launcher
+
 # Where a rank that waits for the others stands.
 _WAITING = (os.path.join('torch', 'distributed'), os.path.join('torch', 'autograd'))
 
@@ -131,12 +133,12 @@ class RankWatchHook(Hook):
             hung, text = name_hung(states, silent)
             if rank == min(set(range(size)) - set(hung) or {0}):
                 name = 'timeout' if limit == self.timeout else 'timeout_elsewhere'
-                print(
-                    f'\nerror: {text}; no rank has moved for {limit:g} s '
-                    f'(default_hooks.rank_watch.{name}). The job ends; go on with --resume.',
-                    file=sys.stderr,
-                    flush=True,
+                text += (
+                    f'; no rank has moved for {limit:g} s (default_hooks.rank_watch.{name}). '
+                    'The job ends; go on with --resume.'
                 )
+                if not hand_to_launcher(text):
+                    print(f'\nerror: {text}', file=sys.stderr, flush=True)
             else:
                 time.sleep(2)  # or its end would end the one that prints
             os._exit(1)  # the main thread waits in C

@@ -24,7 +24,9 @@ train_dataloader = dict(
     persistent_workers=num_workers > 0,
     collate_fn=dict(type='default_collate'),
     sampler=dict(type='DefaultSampler', shuffle=True),
-    dataset=dict(type='ImageNet', data_root=data_root, split='train', pipeline=train_pipeline),
+    dataset=dict(
+        type='ListedImageNet', data_root=data_root, split='train', pipeline=train_pipeline
+    ),
 )
 val_dataloader = dict(
     batch_size=64,
@@ -32,7 +34,7 @@ val_dataloader = dict(
     persistent_workers=num_workers > 1,
     collate_fn=dict(type='default_collate'),
     sampler=dict(type='DefaultSampler', shuffle=False),
-    dataset=dict(type='ImageNet', data_root=data_root, split='val', pipeline=test_pipeline),
+    dataset=dict(type='ListedImageNet', data_root=data_root, split='val', pipeline=test_pipeline),
 )
 val_evaluator = dict(type='Accuracy', topk=(1, 5))
 test_dataloader = val_dataloader

@@ -42,7 +42,9 @@ train_dataloader = dict(
     drop_last=True,
     collate_fn=dict(type='default_collate'),
     sampler=dict(type='DefaultSampler', shuffle=True),
-    dataset=dict(type='ImageNet', data_root=data_root, split='train', pipeline=train_pipeline),
+    dataset=dict(
+        type='ListedImageNet', data_root=data_root, split='train', pipeline=train_pipeline
+    ),
 )
 val_dataloader = dict(
     batch_size=64,
@@ -50,7 +52,7 @@ val_dataloader = dict(
     persistent_workers=num_workers > 1,
     collate_fn=dict(type='default_collate'),
     sampler=dict(type='DefaultSampler', shuffle=False),
-    dataset=dict(type='ImageNet', data_root=data_root, split='val', pipeline=test_pipeline),
+    dataset=dict(type='ListedImageNet', data_root=data_root, split='val', pipeline=test_pipeline),
 )
 val_evaluator = dict(type='ClusteringMetric')
 test_dataloader = val_dataloader
