@@ -52,6 +52,7 @@ _ROWS = 4096  # that pass the heads at once
 _SMALL, _LARGE = 128, 224  # sizes that images are seen at
 _LEAST, _MOST, _STEPS = 10, 250, 250  # epochs at least and at most; steps that are enough
 _K_RANGE = (2, 30)
+_FLOATS = (np.float64, np.float32)  # of rows that are given
 _FORMAT = 'cdc_mm clusterer 1'
 
 
@@ -167,7 +168,8 @@ class ImageClusterer(TransformerMixin, ClusterMixin, BaseEstimator):
         Euclidean, in the space of the heads; infinite to an empty cluster.
         """
         check_is_fitted(self)
-        return self._distances(self._outputs(self.encode(X)).points)
+        rows = self.encode(X)
+        return self._distances(self._outputs(rows).points).astype(rows.dtype)
 
     def encode(self, X: Any) -> np.ndarray:  # noqa: N803
         """Rows of features of images, (N, D); rows are checked and given back."""
@@ -175,7 +177,7 @@ class ImageClusterer(TransformerMixin, ClusterMixin, BaseEstimator):
         with self._showing():
             folder, pictures = as_folder(X), as_pictures(X)
             if folder is None and pictures is None:
-                rows = validate_data(self, X, reset=False, dtype=np.float32)
+                rows = validate_data(self, X, reset=False, dtype=_FLOATS)
                 if self.model_.encoder is not None and rows.shape[1] != self.feat_dim_:
                     raise ValueError(f'X has rows of {rows.shape[1]}, the model {self.feat_dim_}')
                 return rows
@@ -332,9 +334,7 @@ class ImageClusterer(TransformerMixin, ClusterMixin, BaseEstimator):
     def _check_parameters(self) -> None:
         k = self.n_clusters
         if k != 'auto' and (isinstance(k, bool) or not isinstance(k, (int, np.integer)) or k < 2):
-            raise ValueError(
-                f"n_clusters must be a whole number of at least 2, or 'auto', got {k!r}"
-            )
+            raise ValueError(f"n_clusters must be a whole number from 2, or 'auto', got {k!r}")
         if self.epochs is not None and self.epochs < 1:
             raise ValueError(f'epochs must be at least 1, got {self.epochs}')
         if self.image_size is not None and self.image_size < 16:
@@ -350,7 +350,7 @@ class ImageClusterer(TransformerMixin, ClusterMixin, BaseEstimator):
         self.encoder_config_ = self.encoder_note_ = self.image_size_ = self.items_ = None
         folder, pictures = as_folder(X), as_pictures(X)
         if folder is None and pictures is None:
-            rows = validate_data(self, X, dtype=np.float32, ensure_min_samples=2)
+            rows = validate_data(self, X, dtype=_FLOATS, ensure_min_samples=2)
             self.paths_ = [str(i) for i in range(len(rows))]
             return rows, None
         named = self.named_encoder
@@ -389,7 +389,7 @@ class ImageClusterer(TransformerMixin, ClusterMixin, BaseEstimator):
         with ExitStack() as stack:
             work_dir = stack.enter_context(tempfile.TemporaryDirectory(prefix='cdc_mm'))
             if dataset is None:
-                np.save(Path(work_dir) / 'rows.npy', np.asarray(rows))
+                np.save(Path(work_dir) / 'rows.npy', np.asarray(rows, np.float32))
                 dataset = dict(type='RowFile', path=str(Path(work_dir) / 'rows.npy'))
             self.config_ = self._recipe(dataset, count, seed)
             cfg = deepcopy(self.config_)
@@ -419,7 +419,8 @@ class ImageClusterer(TransformerMixin, ClusterMixin, BaseEstimator):
         cfg = read_config(find_shipped(RECIPE), values)
         cfg.model.backbone = deepcopy(self.encoder_config_)
         cfg.model.in_channels = self.feat_dim_
-        neighbors = min(cfg.num_neighbors, count - 1)
+        # At most half of an even cluster, or most would be of another one.
+        neighbors = max(1, min(cfg.num_neighbors, count // (2 * self.n_clusters_)))
         views = dict(view1='image', neighbor='neighbor')
         cfg.train_dataloader.dataset = dict(dataset, views=views, num_neighbors=neighbors)
         cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = None

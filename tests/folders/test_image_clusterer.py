@@ -13,8 +13,22 @@ import cdc_mm
 from cdc_mm import ClusterInferencer, ImageClusterer
 from cdc_mm.errors import RunError
 
+ONE = 'asks for one cluster, and one is none'
+FLOAT32 = 'the heads compute in float32, and the check wants 1e-9'
+UNMET = {
+    'check_dont_overwrite_attributes': ONE,
+    'check_dont_overwrite_parameters': ONE,
+    'check_fit2d_1sample': ONE,
+    'check_fit2d_1feature': ONE,
+    'check_fit2d_predict1d': ONE,
+    'check_methods_sample_order_invariance': FLOAT32,
+    'check_methods_subset_invariance': FLOAT32,
+}
 
-@parametrize_with_checks([ImageClusterer(n_clusters=3, epochs=20)])
+
+@parametrize_with_checks(
+    [ImageClusterer(n_clusters=3, epochs=20)], expected_failed_checks=lambda estimator: UNMET
+)
 def test_is_an_estimator_of_scikit_learn(estimator, check):
     check(estimator)
 
@@ -100,10 +114,13 @@ def test_digits_are_ahead_of_kmeans():
 
 
 def pictures(count, seed=0):
-    """Red, green and blue noise, in turn."""
+    """Noisy stripes of red, chequers of green and plain blue, in turn."""
     rng = np.random.default_rng(seed)
-    pixels = rng.integers(0, 90, (count, 24, 24, 3), dtype=np.uint8)
-    pixels[np.arange(count), :, :, np.arange(count) % 3] += 150
+    pixels = rng.integers(0, 60, (count, 24, 24, 3), dtype=np.uint8)
+    rows, columns = np.indices((24, 24)) // 4 % 2
+    shapes = rows, rows ^ columns, np.ones_like(rows)
+    for i in range(count):
+        pixels[i, ..., i % 3] += (180 * shapes[i % 3]).astype(np.uint8)
     return pixels
 
 
