@@ -8,6 +8,8 @@ import pytest
 from helpers import run_tool
 from PIL import Image
 
+from cdc_mm.apis import clear_errors, clear_run_errors, cluster_folder
+
 NAMES = ('plain.png', 'with, comma.png', 'with "quotes".png', '=1+2.png', 'new\nline.png', 'ä.png')
 
 
@@ -109,7 +111,9 @@ def test_names_of_a_person_go_to_the_tables(out, tmp_path):
     rows = table(root / 'out/assignments.csv')
     page = (root / 'out/report.html').read_text()
     report = page.split('Report ')[1].split('.')[0].strip()
-    names = dict(format='cdc_mm names 1', report=report, num_clusters=3, names=['warm', 'warm', ''])
+    names = dict(
+        format='cdc_mm names 1', report=report, num_clusters=3, names=['warm', 'warm', None]
+    )
     (tmp_path / 'names.json').write_text(json.dumps(names))
     done = run(root / 'photos', '--out', root / 'out', '--names', tmp_path / 'names.json')
     assert done.returncode == 0, done.stderr
@@ -128,19 +132,26 @@ def test_mistakes_are_one_line(tmp_path):
     (tmp_path / 'other').mkdir()
     (tmp_path / 'other/thesis.txt').write_text('mine')
     new = tmp_path / 'out'
-    for args, message in (
-        ((few, '--num-clusters', '5', '--out', new), '2 images are too few for 5 clusters'),
-        ((same, '--num-clusters', '2', '--out', new), '1 images that are no copies of others'),
-        ((tmp_path / 'empty', '--num-clusters', '2', '--out', new), 'holds no images'),
-        ((tmp_path / 'gone', '--num-clusters', '2', '--out', new), 'no such folder'),
-        ((few, '--num-clusters', '2', '--out', tmp_path / 'other'), 'holds something else'),
-        ((few, '--num-clusters', '2', '--out', few), 'is the folder of the images'),
-        ((few, '--model', tmp_path / 'empty', '--out', new), 'holds no model'),
-        ((few, '--names', tmp_path / 'gone', '--out', new / 'x'), 'holds no assignments.csv'),
-        ((few, '--num-clusters', '1', '--out', new), 'a whole number from 2'),
-        ((few, '--out', new), 'say how many clusters'),
+    for folder, options, message in (
+        (few, dict(num_clusters=5), '2 images are too few for 5 clusters'),
+        (same, dict(num_clusters=2), '1 images that are no copies of others'),
+        (tmp_path / 'empty', dict(num_clusters=2), 'holds no images'),
+        (tmp_path / 'gone', dict(num_clusters=2), 'no such folder'),
+        (few, dict(num_clusters=2, out=tmp_path / 'other'), 'holds something else'),
+        (few, dict(num_clusters=2, out=few), 'is the folder of the images'),
+        (few, dict(model=tmp_path / 'empty'), 'holds no model'),
+        (few, dict(names=tmp_path / 'gone', out=tmp_path / 'x'), 'holds no assignments'),
     ):
-        done = run(*args)
-        assert done.returncode != 0 and message in done.stderr, (args, done.stderr)
-        assert 'Traceback' not in done.stderr
+        with pytest.raises(SystemExit) as error, clear_errors(), clear_run_errors():
+            cluster_folder(folder, **dict(dict(out=tmp_path / 'out'), **options))
+        assert message in str(error.value)
+    done = run(few, '--num-clusters', '5', '--out', tmp_path / 'out')
+    assert done.returncode == 1
+    assert done.stderr.startswith('error: 2 images are too few') and 'Trace' not in done.stderr
+    for arguments, message in (
+        ((few, '--num-clusters', '1', '--out', tmp_path / 'out'), 'a whole number from 2'),
+        ((few, '--out', tmp_path / 'out'), 'say how many clusters'),
+    ):
+        done = run(*arguments)
+        assert done.returncode == 2 and message in done.stderr
     assert (tmp_path / 'other/thesis.txt').read_text() == 'mine'
