@@ -397,6 +397,7 @@ def _data(
         format=NAMES_FORMAT,
         report=assignments.report_id,
         names=[_shown(name, MAX_NAME) for name in assignments.names],
+        counts=[int(n) for n in counts],
         cards=[[[number[i] for i in indices.tolist()] for indices in lists] for lists in cards],
         paths=[_shown(assignments.paths[i], _PATH) for i in images],
         cluster=_packed(assignments.cluster[index], '<i4'),

@@ -169,13 +169,13 @@ def test_the_file_is_bounded(tmp_path, count, num_clusters, max_bytes):
     assert len(points) == done.num_points == min(count, 20_000, done.num_points)
     text = re.sub(r'\s+', ' ', ''.join(page.texts))
     if done.num_points < count:
-        assert f'{done.num_points} of {count} images, an even part of each cluster' in text
+        assert f'{done.num_points:,} of {count:,} images, an even part of each cluster' in text
         shares = np.bincount(unpack(data['cluster'], '<i4')[: len(points)], minlength=num_clusters)
         np.testing.assert_allclose(
             shares / done.num_points, images.sizes / count, atol=2 / done.num_points
         )
     else:
-        assert f'All {count} images' in text
+        assert f'All {count:,} images' in text
 
 
 def test_the_bound_holds_whatever_is_long(tmp_path):
