@@ -136,10 +136,11 @@ def test_every_picture_is_that_of_its_image_and_there_once(tmp_path):
         assert np.abs(difference).mean() < 12
 
 
-def test_images_that_cannot_be_read_have_no_picture(tmp_path):
+@pytest.mark.parametrize('error', [OSError, SyntaxError, Image.DecompressionBombError])
+def test_images_that_cannot_be_read_have_no_picture(tmp_path, error):
     def broken(index):
         if index % 2:
-            raise OSError('gone')
+            raise error('gone')
         return thumbnail(index)
 
     data = write(tmp_path / 'x.html', random_assignments(60, 4), thumbnail=broken)[0].data
