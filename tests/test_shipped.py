@@ -60,6 +60,9 @@ def test_a_wheel_holds_configs_tools_and_commands(wheel):
         }
         shipped = {name.removeprefix('cdc_mm/_shipped/') for name in names}
         assert held <= shipped, held - shipped
+    # What the page of a clustered folder is made of.
+    page = {f'cdc_mm/folders/report.{end}' for end in ('css', 'html.jinja', 'js')}
+    assert page <= set(names)
     entries = next(name for name in names if name.endswith('entry_points.txt'))
     text = zipfile.ZipFile(wheel).read(entries).decode()
     assert all(name in text for name in ('cdc-train = ', 'cdc-test = ', 'cdc-run-seeds = '))

@@ -176,13 +176,14 @@
     byId('image').showModal();
   }
 
-  // The images of a card, made when it comes near the window. Of a strip one image is reached by
-  // Tab, the others by the arrow keys.
+  // The images of a card. Of a strip one image is reached by Tab, the others by the arrow keys.
   const kinds = ['Most typical', 'Least certain', 'Nearest misses'];
+  const few = data.counts.reduce((sum, number) => sum + number) <= 8;
   function fillCard(card) {
     const k = Number(card.dataset.cluster);
     const parts = data.cards[k].flatMap((images, kind) => {
-      if (!images.length) return [];
+      if (!images.length && !few) return [];
+      const columns = few ? data.counts[kind] : 6;
       const buttons = images.map((i, place) => {
         const sure = kind === 2 ? secondConfidence[i] : confidence[i];
         const button = make('button', {
@@ -196,27 +197,22 @@
       });
       const strip = make('div', { class: 'strip', role: 'group', 'aria-label': kinds[kind] }, ...buttons);
       strip.addEventListener('keydown', (event) => {
-        const steps = { ArrowRight: 1, ArrowLeft: -1, ArrowDown: 6, ArrowUp: -6 };
+        const steps = { ArrowRight: 1, ArrowLeft: -1, ArrowDown: columns, ArrowUp: -columns };
         const next = buttons[buttons.indexOf(document.activeElement) + (steps[event.key] || 0)];
         if (!steps[event.key] || !next) return;
         event.preventDefault();
         buttons.forEach((button) => { button.tabIndex = button === next ? 0 : -1; });
         next.focus();
       });
-      return [make('h4', {}, kinds[kind]), strip];
+      strip.style.setProperty('--columns', columns);
+      return [make('div', {}, make('h4', {}, kinds[kind]), strip)];
     });
-    card.querySelector('.strips').replaceChildren(
-      ...(parts.length ? parts : [make('p', { class: 'none' }, 'No images.')]));
+    const strips = card.querySelector('.strips');
+    if (few) strips.style.gridTemplateColumns = data.counts.map((number) => `${number}fr`).join(' ');
+    const empty = !data.cards[k].some((images) => images.length);
+    strips.replaceChildren(...(empty ? [make('p', { class: 'none' }, 'No images.')] : parts));
   }
-  const seen = new IntersectionObserver((entries) => {
-    for (const entry of entries) {
-      if (entry.isIntersecting) {
-        seen.unobserve(entry.target);
-        fillCard(entry.target);
-      }
-    }
-  }, { rootMargin: '800px' });
-  cards.forEach((card) => seen.observe(card));
+  cards.forEach(fillCard);
 
   // The map.
   function startMap(canvas) {
@@ -282,7 +278,7 @@
       const most = Number(below.value);
       byId('below-value').textContent = most.toFixed(2);
       matching = order.filter((i) => (chosen < 0 || cluster[i] === chosen) && (most >= 1 || confidence[i] <= most));
-      byId('matching').textContent = `${matching.length} of ${x.length} on the map`;
+      byId('matching').textContent = `${matching.length.toLocaleString('en')} of ${x.length.toLocaleString('en')} on the map`;
       select(-1);
       requestAnimationFrame(draw);
     }

@@ -108,7 +108,7 @@ def write_report(
             images than 20,000, or than there is room for, an even part of each cluster is shown.
         thumbnail (Callable): Gives the picture of an image, a :class:`PIL.Image.Image` of 128
             pixels or a little more, by its index; called once for each that is shown, at most
-            some 6,000 times. Where it raises OSError or ValueError the image has no picture.
+            some 6,000 times. Where it raises an error the image has no picture.
         title (str): Of the page.
         summary (Sequence): Pairs of a label and a value.
         sureness (Mapping): Figures by their names in :data:`MEASURES`, each optional; besides
@@ -272,7 +272,7 @@ def _clusters(assignments: Assignments, sureness: Mapping) -> Dict[str, Any]:
         facts=facts,
         by_size=[facts[k] for k in np.argsort(-sizes, kind='stable')],
         by_stability=[facts[k] for k in sorted(known, key=lambda k: (stability[k], k))],
-        jaccard='cluster_stability' in sureness,
+        jaccard=sureness.get('cluster_stability') is not None,
     )
 
 
@@ -397,6 +397,7 @@ def _data(
         format=NAMES_FORMAT,
         report=assignments.report_id,
         names=[_shown(name, MAX_NAME) for name in assignments.names],
+        counts=[int(n) for n in counts],
         cards=[[[number[i] for i in indices.tolist()] for indices in lists] for lists in cards],
         paths=[_shown(assignments.paths[i], _PATH) for i in images],
         cluster=_packed(assignments.cluster[index], '<i4'),

@@ -13,8 +13,8 @@ class Thumbnails:
     """Pictures by index, each encoded once.
 
     Args:
-        thumbnail (Callable): Gives the picture of an image by its index. Where it raises OSError or
-            ValueError there is none.
+        thumbnail (Callable): Gives the picture of an image by its index. Where it raises an error
+            there is none.
 
     Attributes:
         texts (list[str]): The pictures in base64.
@@ -66,7 +66,7 @@ class Thumbnails:
     def _open(self, index: int) -> Optional[Image.Image]:
         try:
             return self._thumbnail(index).convert('RGB')
-        except (OSError, ValueError):
+        except Exception:  # damaged files make decoders raise anything
             return None
 
     def _encode(self, picture: Optional[Image.Image], side: int) -> Optional[str]:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import errno
+import json
 import os
 from pathlib import Path
 
@@ -108,11 +109,14 @@ def test_a_folder_that_is_not_ours_is_refused(tmp_path, root, mark):
 def test_a_mark_that_names_files_elsewhere_removes_none(tmp_path, root):
     folder = tmp_path / 'out' / 'clusters'
     folder.mkdir(parents=True)
-    for name in ('up.txt', 'out/beside.txt'):
-        (tmp_path / name).touch()
-    (folder / MARK).write_text('{"files": ["../beside.txt", "../../up.txt", "/etc/x", "../.."]}')
-    link_clusters(images([0] * 8, ['a', 'b']), root, tmp_path / 'out')
-    assert (tmp_path / 'up.txt').exists() and (tmp_path / 'out' / 'beside.txt').exists()
+    others = [tmp_path / 'up.txt', tmp_path / 'out' / 'beside.txt', folder / 'a' / 'b' / 'x.txt']
+    for path in others:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    files = ['../beside.txt', '../../up.txt', str(others[0]), '../..', 'a/b/x.txt', 'a/..', '..']
+    (folder / MARK).write_text(json.dumps(dict(files=files)))
+    link_clusters(images([0] * 8, ['c', 'd']), root, tmp_path / 'out')
+    assert all(path.exists() for path in others)
 
 
 @pytest.mark.parametrize('allowed', ['hard link', 'copy'])

@@ -40,6 +40,8 @@ def test_few_rows(shape):
     places = project_2d(np.random.RandomState(0).randn(*shape), 0)
     assert places.shape == (shape[0], 2) and np.isfinite(places).all()
     assert len(np.unique(places, axis=0)) == shape[0]
+    again = project_2d(np.random.RandomState(0).randn(*shape), 0)
+    np.testing.assert_array_equal(places, again)
 
 
 def test_equal_rows_and_rows_that_are_none():

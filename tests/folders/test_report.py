@@ -136,10 +136,11 @@ def test_every_picture_is_that_of_its_image_and_there_once(tmp_path):
         assert np.abs(difference).mean() < 12
 
 
-def test_images_that_cannot_be_read_have_no_picture(tmp_path):
+@pytest.mark.parametrize('error', [OSError, SyntaxError, Image.DecompressionBombError])
+def test_images_that_cannot_be_read_have_no_picture(tmp_path, error):
     def broken(index):
         if index % 2:
-            raise OSError('gone')
+            raise error('gone')
         return thumbnail(index)
 
     data = write(tmp_path / 'x.html', random_assignments(60, 4), thumbnail=broken)[0].data
@@ -169,13 +170,13 @@ def test_the_file_is_bounded(tmp_path, count, num_clusters, max_bytes):
     assert len(points) == done.num_points == min(count, 20_000, done.num_points)
     text = re.sub(r'\s+', ' ', ''.join(page.texts))
     if done.num_points < count:
-        assert f'{done.num_points} of {count} images, an even part of each cluster' in text
+        assert f'{done.num_points:,} of {count:,} images, an even part of each cluster' in text
         shares = np.bincount(unpack(data['cluster'], '<i4')[: len(points)], minlength=num_clusters)
         np.testing.assert_allclose(
             shares / done.num_points, images.sizes / count, atol=2 / done.num_points
         )
     else:
-        assert f'All {count} images' in text
+        assert f'All {count:,} images' in text
 
 
 def test_the_bound_holds_whatever_is_long(tmp_path):

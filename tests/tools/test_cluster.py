@@ -131,7 +131,6 @@ def test_mistakes_are_one_line(tmp_path):
     (tmp_path / 'empty').mkdir()
     (tmp_path / 'other').mkdir()
     (tmp_path / 'other/thesis.txt').write_text('mine')
-    new = tmp_path / 'out'
     for folder, options, message in (
         (few, dict(num_clusters=5), '2 images are too few for 5 clusters'),
         (same, dict(num_clusters=2), '1 images that are no copies of others'),
