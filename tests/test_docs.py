@@ -180,3 +180,9 @@ def test_the_commands_for_own_images_run(tmp_path, monkeypatch, capsys):
         assert {row['image'] for row in rows} == set(map(str, folder.rglob('*.jpg')))
         assert all(0 <= int(row['cluster']) < 20 for row in rows)
     assert (tmp_path / 'work_dirs' / 'my_images' / 'contact_sheet.png').is_file()
+
+
+@pytest.mark.parametrize('page', DOCS)
+def test_tests_that_are_named_exist(page):
+    named = re.findall(r'`(tests/[\w/]+\.py)`', (ROOT / page).read_text())
+    assert [path for path in named if not (ROOT / path).is_file()] == []
