@@ -4,8 +4,8 @@ Takes a long-tailed part of a config's training data: of K classes, each next on
 exponentially, down to a tenth. Labels say which images are taken, how large clusters are where
 sizes are given, and what is right; training sees none. Tests on all held-out images, and on a
 long-tailed part of them.
-Usage: python benchmarks/unequal_clusters.py [CONFIG ...] [--seeds 3] [--ratio 10]
-[--cfg-options KEY=VALUE ...]
+Usage: python benchmarks/unequal_clusters.py [CONFIG ...] [--sizes equal given estimated]
+[--seeds 3] [--ratio 10] [--largest N] [--cfg-options KEY=VALUE ...]
 """
 
 import argparse
@@ -22,10 +22,13 @@ from cdc_mm.checkpoints import newest_checkpoint
 from cdc_mm.evaluation.functional import label_metrics
 from cdc_mm.tables import markdown_table, mean_std
 
+SIZES = ('equal', 'given', 'estimated')
+
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('configs', nargs='*', default=['configs/cdc_digits.py'])
+    parser.add_argument('--sizes', nargs='+', choices=SIZES, default=SIZES)
     parser.add_argument('--seeds', type=int, default=3)
     parser.add_argument('--ratio', type=float, default=10, help='of the largest to the smallest')
     parser.add_argument('--largest', type=int, help='images of the largest class (default: all)')
@@ -54,7 +57,8 @@ def measure(config: str, args: argparse.Namespace) -> list:
     )
     field = f'train_dataloader.dataset.{"dataset." * is_of_rows(cfg.train_dataloader)}indices'
     lines = []
-    for name, assigner in settings.items():
+    for name in args.sizes:
+        assigner = settings[name]
         options = {field: chosen.tolist(), **args.cfg_options}
         if assigner is not None:
             options['model.head.assigner'] = assigner

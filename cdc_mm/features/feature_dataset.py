@@ -105,6 +105,11 @@ class FeatureDataset(Dataset):
         ids = images.ids[self._kept]
         self._rows, *self._augmented = [store.rows(ids)[0] for store in stores]
         if 'neighbor' in self.views.values():
+            if num_neighbors >= len(ids):
+                raise ValueError(
+                    f'num_neighbors={num_neighbors}, and each of the {len(ids)} images has '
+                    f'{len(ids) - 1} others: lower num_neighbors, or add images'
+                )
             self._neighbors = neighbor_table(stores[0], ids, num_neighbors, get_device())
         self.digest = stores[0].path.name
         self.feat_dim = self._rows.shape[1]
