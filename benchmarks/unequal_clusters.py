@@ -74,7 +74,8 @@ def measure(config: str, args: argparse.Namespace) -> list:
             if name == 'estimated':
                 state = apis.read_state_dict(newest_checkpoint(str(run.folder)))
                 shares = np.sort(state['head.assigner.sizes'].numpy())[::-1]
-                print(f'{config}, seed {run.seed}, estimated: {shares.round(3).tolist()}')
+                shares = ' '.join(f'{share:.3f}' for share in shares)
+                print(f'{config}, seed {run.seed}, estimated: {shares}')
         columns = [mean_std(column) for column in zip(*(a + b for a, b in zip(all_of, tail_of)))]
         by_seed = ', '.join(f'{acc:.1f}' for acc, *_ in all_of)
         lines.append((Path(config).stem, name, *columns, by_seed))

@@ -18,8 +18,11 @@ class SinkhornAssigner(nn.Module):
         model = dict(head=dict(assigner=dict(type='SinkhornAssigner', cluster_sizes=[5, 3, 2])))
         model = dict(head=dict(assigner=dict(type='SinkhornAssigner', cluster_sizes='estimated')))
 
-    Estimated sizes begin equal and follow, as an exponential moving average over all ranks, those
-    that the network predicts. They are state that a checkpoint keeps.
+    Given sizes are those of cluster 0, 1 and so on from the first batch, when it is chance which
+    images will be in which. Estimated sizes begin equal and follow, as an exponential moving
+    average over all ranks, those that the network predicts; they are state that a checkpoint keeps.
+    Alone they let large clusters swallow small ones; take them with :class:`ReclusterHook`, by
+    whose clusters the network predicts sizes that are in the data (docs/results.md).
 
     A batch of fewer samples than clusters cannot be spread evenly over them, so it is topped up
     with the newest past scores until it holds one row a cluster; their assignments are dropped.
