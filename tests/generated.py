@@ -71,6 +71,20 @@ def cifar100(root: Path, monkeypatch) -> Path:
     return _write_cifar(root, monkeypatch, CIFAR100, batches)
 
 
+def fashion_mnist(root: Path) -> Path:
+    """root/{train,t10k}-{images-idx3,labels-idx1}-ubyte, 12 and 8 images"""
+    rng = np.random.RandomState(0)
+    root.mkdir(parents=True)
+    for name, count in (('train', 12), ('t10k', 8)):
+        images = rng.randint(256, size=(count, 28, 28), dtype=np.uint8)
+        labels = rng.randint(10, size=count, dtype=np.uint8)
+        for kind, array in (('images-idx3', images), ('labels-idx1', labels)):
+            # Two zeros, the code of uint8, the number of dimensions, and each of them.
+            header = bytes([0, 0, 8, array.ndim]) + np.array(array.shape, '>i4').tobytes()
+            (root / f'{name}-{kind}-ubyte').write_bytes(header + array.tobytes())
+    return root
+
+
 def _cifar_pixels(rng) -> np.ndarray:
     return rng.randint(256, size=(4, 3072), dtype=np.uint8)
 

@@ -41,7 +41,12 @@ def config(work_dir, data_root, workers, train_cfg, checkpoint, sampler='Default
                     type='CDC',
                     backbone=dict(type='SmallConvNet', channels=(4, 4), strides=(2, 2)),
                     neck=dict(type='MoCoV2Neck', in_channels=4, hid_channels=8),
-                    head=dict(type='CDCHead', num_clusters=3, instance_dim=4),
+                    head=dict(
+                        type='CDCHead',
+                        num_clusters=3,
+                        instance_dim=4,
+                        assigner=dict(type='SinkhornAssigner', cluster_sizes='estimated'),
+                    ),
                     queue_size=20,
                     symmetric=True,
                 ),

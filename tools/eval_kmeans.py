@@ -40,6 +40,7 @@ def main() -> None:
     from cdc_mm import apis
     from cdc_mm.atomic import check_output, dump_atomically
     from cdc_mm.evaluation.functional import (
+        count_distinct,
         kmeans_clusters,
         label_metrics,
         size_metrics,
@@ -76,6 +77,12 @@ def main() -> None:
     with apis.clear_errors():
         if num_clusters > len(train.rows):
             raise ValueError(f'K={num_clusters} is more than the {len(train.rows)} readable images')
+        distinct = count_distinct(train.rows, num_clusters)
+        if distinct < num_clusters:
+            raise ValueError(
+                f'K={num_clusters} is more than the {distinct} different rows of '
+                f'{len(train.rows)} images: lower --num-clusters, or leave out copies of images'
+            )
         # Anew: images that cannot be read are left out.
         if labelled is not None:
             labelled = apis.labelled_rows(test.labels, 'test')

@@ -16,7 +16,8 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
-from cdc_mm.models import CDC, SplitBatchNorm2d
+from cdc_mm.evaluation.functional import count_distinct
+from cdc_mm.models import CDC, BaseClusterer, SplitBatchNorm2d
 from cdc_mm.wrappers import unwrap_model
 
 from .config import read_config
@@ -121,6 +122,33 @@ def _shares_statistics(model: nn.Module) -> bool:
         if trained and norms and not any(isinstance(m, SplitBatchNorm2d) for m in norms):
             return True
     return False
+
+
+def check_num_clusters(model: nn.Module, dataset: Dataset) -> None:
+    """Refuse more clusters than the training data can have.
+
+    Args:
+        model (nn.Module): The model, not wrapped. Of one that is no clusterer nothing is asked.
+        dataset (Dataset): The training data. Where it gives rows, copies of a row count once.
+
+    Raises:
+        ValueError: If there are fewer images, or different rows of them, than clusters.
+    """
+    if not isinstance(model, BaseClusterer):
+        return
+    images, clusters = len(dataset), model.num_clusters
+    if images < clusters:
+        raise ValueError(
+            f'{images} images cannot be clustered into num_clusters={clusters}: lower it, or add '
+            'images.'
+        )
+    rows = getattr(dataset, 'rows', None)
+    distinct = clusters if rows is None else count_distinct(rows, clusters)
+    if distinct < clusters:
+        raise ValueError(
+            f'the {images} images have only {distinct} different rows of features, which cannot be '
+            f'clustered into num_clusters={clusters}: lower it, or leave out copies of images.'
+        )
 
 
 def check_image_size(cfg: Config, dataset: Dataset, val: Optional[Dataset] = None) -> List[str]:

@@ -41,6 +41,7 @@ from .recipe import (
     batch_option,
     check_first_batch,
     check_image_size,
+    check_num_clusters,
     check_prediction,
     check_processes,
 )
@@ -133,7 +134,8 @@ def prepare_training(runner: Runner) -> None:
     Raises:
         FileNotFoundError: If the weights of an encoder are missing.
         ValueError: If there is no full batch or a batch of one, if ranks would have different
-            batches, if the data lack a view that the model needs, if the recipe needs several
+            batches, if the data lack a view that the model needs or have fewer
+            images than it has clusters, if the recipe needs several
             processes (see :func:`check_processes`), or if the checkpoint does not fit.
     """
     loader = _open_data(runner, 'train')
@@ -267,7 +269,7 @@ def _fitting(images: int) -> int:
 
 
 def _check_model(runner: Runner) -> None:
-    """Refuse data without a view that the model needs, and an encoder without its weights."""
+    """Refuse data that lack what the model needs, and an encoder without its weights."""
     model = unwrap_model(runner.model)
     for hook in runner.hooks:
         if isinstance(hook, SelfLabelHook):
@@ -279,6 +281,7 @@ def _check_model(runner: Runner) -> None:
             source = model.data_preprocessor
         if hasattr(source, 'view_names'):
             check_views(model, source.view_names)
+        check_num_clusters(model, runner.train_dataloader.dataset)
         model.prepare(len(runner.train_dataloader.dataset))
     for module in model.modules():
         if isinstance(module, BaseEncoder) and module.weights is not None and not runner._resume:

@@ -102,6 +102,11 @@ class FeatureDataset(RowDataset):
         rows, *augmented = [store.rows(ids)[0] for store in stores]
         neighbors = None
         if 'neighbor' in views.values():
+            if num_neighbors >= len(ids):
+                raise ValueError(
+                    f'num_neighbors={num_neighbors}, and each of the {len(ids)} images has '
+                    f'{len(ids) - 1} others: lower num_neighbors, or add images'
+                )
             neighbors = neighbor_table(stores[0], ids, num_neighbors, get_device())
         self.digest = stores[0].path.name
         super().__init__(rows, views, augmented, neighbors)

@@ -1,5 +1,6 @@
 import copy
 from itertools import permutations
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from sklearn.metrics import adjusted_rand_score
 
 from cdc_mm.checkpoints import read_state_dict
 from cdc_mm.datasets import Digits
+from cdc_mm.errors import RunError
 from cdc_mm.evaluation.functional import align_clusters
 from cdc_mm.models.layers import ClusterTargets
 
@@ -181,3 +183,12 @@ def test_refuses_what_it_cannot_do(tmp_path):
     many['head']['num_clusters'] = 1438
     with pytest.raises(ValueError, match='1437 images cannot be clustered into num_clusters=1438'):
         runner(tmp_path, model=many).train()
+
+
+def test_copies_of_a_few_images_are_refused():
+    """Whether they are so in the data or the features have become the same."""
+    rows = np.repeat(np.eye(4, dtype=np.float32)[:3], 5, axis=0) * np.arange(1, 16)[:, None]
+    with pytest.raises(RunError, match=r'15 images are only 3 different rows.*num_clusters=4'):
+        build()._cluster(rows, 4, SimpleNamespace(seed=0, epoch=1))
+    found = build()._cluster(rows, 3, SimpleNamespace(seed=0, epoch=1))
+    assert sorted(np.bincount(found)) == [5, 5, 5]

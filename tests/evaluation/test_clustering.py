@@ -5,6 +5,7 @@ import pytest
 
 from cdc_mm.evaluation.functional import (
     cluster_accuracy,
+    count_distinct,
     label_metrics,
     many_to_one_accuracy,
     match_clusters,
@@ -70,3 +71,13 @@ def test_size_metrics():
     assert result['largest_share'] == 75
     assert result['size_entropy'] == pytest.approx(entropy)
     assert size_metrics(np.arange(4), 4)['size_entropy'] == pytest.approx(1)
+
+
+def test_distinct_rows_are_counted_until_there_are_enough():
+    rng = np.random.RandomState(0)
+    rows = rng.randint(3, size=(9000, 2)).astype(np.float32) - 1
+    rows[rng.rand(9000) < 0.5] *= -1  # has -0.0 and 0.0
+    assert count_distinct(rows, 100) == len(np.unique(rows, axis=0)) == 9
+    assert 4 <= count_distinct(rows, 4) <= 9
+    late = np.repeat(np.arange(2.0)[:, None], 5000, axis=0)
+    assert count_distinct(late, 5) == 2

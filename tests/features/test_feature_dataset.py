@@ -241,7 +241,10 @@ def test_batches_are_read_together_under_exact_resume(root, weights, tmp_path, m
             'num_views=1 is less than the 2 views that are drawn from them: a, b',
         ),
         (dict(views=dict(a='neighbor'), num_neighbors=0), 'num_neighbors=0 is less than the 1'),
-        (dict(views=dict(a='neighbor'), num_neighbors=8), 'between 1 and the 7 other images'),
+        (
+            dict(views=dict(a='neighbor'), num_neighbors=8),
+            'num_neighbors=8, and each of the 8 images has 7 others',
+        ),
         (dict(dtype='int8'), 'dtype must be float32 or float16'),
     ],
 )

@@ -111,6 +111,13 @@ def test_mistakes_show_before_work(features, tmp_path, call, tool, args, message
     assert not (tmp_path / 'c').exists()
 
 
+def test_kmeans_of_copies(features, tmp_path, call):
+    copies = 'train_dataloader.dataset.indices=[0,1,0,1,2,2,2,2]'
+    with pytest.raises(SystemExit, match='K=4 is more than the 3 different rows of 8 images'):
+        call('eval_kmeans', CONFIG, features[0], '--num-clusters', 4, '--cache-dir', tmp_path,
+             options=(*NETWORK, copies))  # fmt: skip
+
+
 def test_linear_classifier_of_a_cdc_checkpoint(features, tmp_path, call):
     config = 'configs/linear/linear_digits.py'
     call('train', config, '--work-dir', tmp_path, options=(

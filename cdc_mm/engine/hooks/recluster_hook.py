@@ -9,7 +9,12 @@ from mmpretrain.registry import HOOKS
 from torch import Tensor
 
 from cdc_mm.errors import RunError
-from cdc_mm.evaluation.functional import align_clusters, kmeans_clusters, unit_rows
+from cdc_mm.evaluation.functional import (
+    align_clusters,
+    count_distinct,
+    kmeans_clusters,
+    unit_rows,
+)
 from cdc_mm.wrappers import unwrap_model
 
 from .broadcast_bn_hook import broadcast_bn
@@ -123,5 +128,13 @@ class ReclusterHook(Hook):
         if not np.isfinite(rows).all():
             raise RunError('the features are not finite, and cannot be clustered')
         rows = unit_rows(rows)
+        distinct = count_distinct(rows, num_clusters)
+        if distinct < num_clusters:
+            raise RunError(
+                f'the features of {len(rows)} images are only {distinct} different rows, which '
+                f'cannot be clustered into num_clusters={num_clusters}: lower it, leave out copies '
+                'of images, or, if all features have become the same, lower '
+                'optim_wrapper.optimizer.lr'
+            )
         seed = (runner.seed or 0) + runner.epoch
         return kmeans_clusters(rows, rows, num_clusters, self.restarts, seed)

@@ -19,7 +19,7 @@ from .clustering import (
     size_metrics,
 )
 from .consensus import consensus
-from .kmeans import kmeans_clusters, unit_rows
+from .kmeans import count_distinct, kmeans_clusters, unit_rows
 from .knn import knn_accuracy, knn_scores, vote_accuracy
 from .linear_svm import low_shot_rows, svm_scores
 from .similarity import alignment, category_similarity, pair_similarity, uniformity
@@ -38,6 +38,7 @@ __all__ = [
     'cluster_accuracy',
     'cluster_stability',
     'consensus',
+    'count_distinct',
     'interpolated_average_precision',
     'kmeans_clusters',
     'knn_accuracy',

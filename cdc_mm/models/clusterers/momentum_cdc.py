@@ -30,7 +30,12 @@ class MomentumCDC(BaseClusterer):
     """
 
     embeddings: Tuple[str, ...] = ('z', 'zc', 'zn')
-    training_only: Tuple[str, ...] = ('momentum_encoder.', 'queue.', 'targets.')
+    training_only: Tuple[str, ...] = (
+        'momentum_encoder.',
+        'queue.',
+        'targets.',
+        'head.assigner.',
+    )
     remedies = dict(
         largest_share='lower optim_wrapper.optimizer.lr or model.head.alpha',
         dead_clusters=(

@@ -26,7 +26,7 @@ class CDCHead(BaseModule):
         t (float): Temperature of the cluster probabilities. The paper: 0.10, and 0.20 on ImageNet.
         alpha (float): Weight of the cross-entropy. The paper: 5, and 1 on ImageNet.
         loss (dict): Config of the loss, which also receives the values above.
-        assigner (dict): Config of the assigner.
+        assigner (dict): Config of the assigner, which also receives ``num_clusters``.
         self_label (dict, optional): Config of the :class:`SelfLabelLoss` of a :class:`SelfLabel`
             around the model.
         normalize_zc (bool): Whether zc gets unit norm. False is the paper's ablation "without
@@ -65,7 +65,9 @@ class CDCHead(BaseModule):
         )
         # Predictions by cluster, of all ranks, since CollapseWatchHook last looked.
         self.register_buffer('cluster_sizes', torch.zeros(num_clusters), persistent=False)
-        self.assigner = TASK_UTILS.build(assigner or dict(type='SinkhornAssigner'))
+        self.assigner = TASK_UTILS.build(
+            assigner or dict(type='SinkhornAssigner'), default_args=dict(num_clusters=num_clusters)
+        )
         self.self_label = self_label and MODELS.build(
             self_label,
             default_args=dict(

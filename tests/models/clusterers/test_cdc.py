@@ -7,6 +7,7 @@ from mmpretrain.registry import MODELS
 from mmpretrain.structures import DataSample
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from cdc_mm.checkpoints import check_weights
 from cdc_mm.models.assigners import sinkhorn_knopp
 from cdc_mm.models.losses import cluster_cross_entropy, info_nce
 
@@ -378,3 +379,17 @@ class TestFrozenBackbone:
         )
         self.build(neck=neck)(views(), mode='loss')
         assert calls
+
+
+def test_estimated_sizes_are_state_of_training_alone():
+    """Checkpoints of equal sizes are tested, and started from, with estimated ones and back."""
+    assigner = dict(type='SinkhornAssigner', cluster_sizes='estimated')
+    head = config()['head']
+    equal, estimated = build(), build(head=dict(head, assigner=assigner))
+    extra = {'head.assigner.sizes'}
+    assert estimated.state_dict().keys() - equal.state_dict().keys() == extra
+    for purpose in ('test', 'init'):
+        check_weights(estimated, equal.state_dict(), 'x.pth', purpose)
+        check_weights(equal, estimated.state_dict(), 'x.pth', purpose)
+    with pytest.raises(ValueError, match=r'lacks 1 of the .* weights .*head\.assigner\.sizes'):
+        check_weights(estimated, equal.state_dict(), 'x.pth', 'resume')
