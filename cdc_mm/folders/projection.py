@@ -4,7 +4,8 @@ import numpy as np
 
 MAX_FITTED = 3000  # rows that t-SNE sees
 _PCS, _PERPLEXITY, _NEIGHBORS = 50, 30, 5
-# As trustworthy as after 1,000: 0.947 and 0.948 (10 neighbours, 3,000 rows of photographs).
+# As trustworthy as after 1,000: 0.947 and 0.948 (10 neighbours; 3,000 test images of CIFAR-10,
+# EfficientNet-Lite0, seed 0).
 _STEPS = 500
 
 
