@@ -333,11 +333,13 @@ def _choice(found: NumClusters) -> dict:
     )
     ks = found.curves['num_clusters']
     band = dict(band_low=found.low, band_high=found.high)
+    answer = f'Best guess {found.best}'
+    if found.low != found.high:
+        answer += f', between {found.low} and {found.high}'
+    if found.sureness == 'none':
+        answer = 'No answer'
     return dict(
-        best=found.best,
-        low=found.low,
-        high=found.high,
-        meaning=SURENESS[found.sureness],
+        answer=f'{answer}: {SURENESS[found.sureness]}.',
         num_rows=found.num_rows,
         curves=[
             dict(_curve(titles[key], found.curves[key], ks, pick=pick, **band), picked=pick)

@@ -169,6 +169,12 @@ def test_a_strip_goes_by_arrows_and_opens_an_image(page):
         page.key(key)
         here = '[...e.parentElement.children].indexOf(e)'
         assert page.js(f'(() => {{ const e = document.activeElement; return {here}; }})()') == place
+    page.key('ArrowRight')
+    stops = page.js(
+        '[...document.querySelectorAll(".strip")].map((strip) => '
+        '[...strip.children].filter((button) => button.tabIndex === 0).length)'
+    )
+    assert stops == [1] * 12
     label = page.js('document.activeElement.getAttribute("aria-label")')
     page.key('Enter')
     assert page.js('document.getElementById("image").open')

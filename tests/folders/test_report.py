@@ -36,6 +36,7 @@ CHOICE = NumClusters(
         silhouette=[0.1, 0.2, 0.3, 0.2], bic=[9.0, 8.0, 7.0, 6.5], bic_of_one=[10.0],
     ),
 )  # fmt: skip
+NONE = CHOICE._replace(sureness='none')
 
 
 class Reader(html.parser.HTMLParser):
@@ -250,6 +251,8 @@ def test_the_sections_come_in_their_order(tmp_path):
     for text in ('Lite0', '0.81', '0.92', '\u22120.25', 'two broken files', 'num_clusters = 4'):
         assert text in texts
     assert 'Best guess 4, between 3 and 5: the criteria differ' in texts
+    none = write(tmp_path / 'y.html', random_assignments(30, 3), num_clusters=NONE)[0]
+    assert 'No answer: no clusters that k-means finds twice' in ' '.join(none.texts)
     identifiers = [a['id'] for _, a in page.tags if 'id' in a]
     assert len(identifiers) == len(set(identifiers))
     for _, attributes in page.tags:
