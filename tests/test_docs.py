@@ -157,11 +157,14 @@ def test_pages_have_commands():
 
 
 def test_the_commands_for_own_images_run(tmp_path, monkeypatch, capsys):
-    photos, new = (generated.image_folder(tmp_path / name, size=40) for name in ('photos', 'new'))
+    photos, new = (
+        generated.image_folder(tmp_path / name, images_per_class=6, size=40)
+        for name in ('photos', 'new')
+    )
     own = [words for words in PAGES['README.md'] if 'work_dirs/my_images' in ' '.join(words)]
     assert [words[0] for words in own] == ['tools/train.py', 'tools/test.py', 'tools/test.py']
     small = [
-        'epochs=1', 'batch_size=16', 'num_workers=0', 'image_size=32',
+        'epochs=1', 'batch_size=24', 'num_workers=0', 'image_size=32',
         'model.backbone.stem_channels=4', 'model.backbone.base_channels=4',
         'model.neck.in_channels=32', 'model.queue_size=8',
     ]  # fmt: skip

@@ -1,6 +1,7 @@
 """A folder of images in; tables, a report and a model out."""
 
 import json
+import shlex
 import time
 from datetime import timedelta
 from pathlib import Path
@@ -113,7 +114,7 @@ def cluster_folder(
         title=f'{Path(folder).resolve().name}: {table.num_clusters} clusters',
         summary=[('Folder', str(folder)), ('Looked like', seen.lines()[0]), ('Took', taken)],
         warnings=warnings,
-        recipe=command,
+        recipe=f'{command}\n\nNames from this page: {_named(folder, out)}',
     )
     if folders:
         say(f'{link_clusters(table, folder, out, folders).folder}: a folder for each cluster')
@@ -144,8 +145,8 @@ def _rename(
 
 def _claim(out: Path, folder: Path) -> None:
     """Make the folder for results, or refuse one that holds something else."""
-    if out.resolve() == folder.resolve():
-        raise ValueError(f'{out} is the folder of the images: write the results elsewhere')
+    if folder.resolve() in (out.resolve(), *out.resolve().parents):
+        raise ValueError(f'{out} lies in the folder of the images: write the results elsewhere')
     if out.exists() and not out.is_dir():
         raise RunError(f'{out} is a file: name a folder for the results')
     if out.is_dir() and any(out.iterdir()) and not (out / _MARK).is_file():
@@ -212,6 +213,10 @@ def _tell(clusterer: ImageClusterer, table: Assignments, out: Path, seconds: flo
     write_atomically(out / _MARK, json.dumps(about))
     say(f'took {timedelta(seconds=round(seconds))}; features are kept in {_store(clusterer)}')
     print(f'{out / _PAGE}\n{out / _TABLE}')
+
+
+def _named(folder: Union[str, Path], out: Path) -> str:
+    return shlex.join(['cluster.py', str(folder), '--out', str(out), '--names', 'names.json'])
 
 
 def _store(clusterer: ImageClusterer) -> str:

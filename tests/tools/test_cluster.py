@@ -137,7 +137,7 @@ def test_mistakes_are_one_line(tmp_path):
         (tmp_path / 'empty', dict(num_clusters=2), 'holds no images'),
         (tmp_path / 'gone', dict(num_clusters=2), 'no such folder'),
         (few, dict(num_clusters=2, out=tmp_path / 'other'), 'holds something else'),
-        (few, dict(num_clusters=2, out=few), 'is the folder of the images'),
+        (few, dict(num_clusters=2, out=few / 'nested/out'), 'lies in the folder of the images'),
         (few, dict(model=tmp_path / 'empty'), 'holds no model'),
         (few, dict(names=tmp_path / 'gone', out=tmp_path / 'x'), 'holds no assignments'),
     ):
