@@ -72,7 +72,8 @@ class RowDataset(Dataset):
 
         Returns:
             list: Of each ``inputs``, a row (D,) or one by view, and ``data_samples`` with
-            ``sample_idx``, ``img_path`` of a file and ``gt_label`` of a labelled image.
+            ``sample_idx``; for evaluation also ``img_path`` of a file and ``gt_label`` of a
+            labelled image.
         """
         indices = np.asarray(indices)
         if self.views:
@@ -106,9 +107,15 @@ class RowDataset(Dataset):
         return {name: batch[name] for name in self.views}
 
     def _sample(self, index: int) -> DataSample:
+        sample = DataSample()
+        if self.views:  # training looks at nothing else
+            sample.set_field(index % len(self), 'sample_idx', field_type='metainfo')
+            return sample
         info = self.get_data_info(index)
-        meta = {key: info[key] for key in ('sample_idx', 'img_path') if key in info}
-        sample = DataSample(metainfo=meta)
+        for key in ('sample_idx', 'img_path'):
+            if key in info:
+                # Without the deep copy that DataSample(metainfo=...) makes.
+                sample.set_field(info[key], key, field_type='metainfo')
         if info.get('gt_label') is not None:
             sample.set_gt_label(info['gt_label'])
         return sample

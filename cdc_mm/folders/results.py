@@ -91,7 +91,8 @@ def find_warnings(clusterer: ImageClusterer, assignments: Assignments) -> List[s
         lines.append(f'{copies} images are copies of others (duplicate_of in the table).')
     near = int((clusterer.nearest_similarity_ > _NEAR).sum()) - copies
     if near > 0:
-        lines.append(f'{near} more hardly differ from another image, as far as the network sees.')
+        more = ' more' if copies else ''
+        lines.append(f'{near}{more} images hardly differ from another, as far as the network sees.')
     stability = clusterer.sureness_.get('cluster_stability')
     if stability is not None:
         weak = np.flatnonzero((stability < 0.6) & (sizes > 0))
