@@ -157,7 +157,11 @@ def test_pages_have_commands():
 
 
 def test_the_commands_for_own_images_run(tmp_path, monkeypatch, capsys):
-    photos, new = (generated.image_folder(tmp_path / name, size=40) for name in ('photos', 'new'))
+    # At least as many photos as the README has clusters.
+    photos, new = (
+        generated.image_folder(tmp_path / name, images_per_class=5, size=40)
+        for name in ('photos', 'new')
+    )
     own = [words for words in PAGES['README.md'] if 'work_dirs/my_images' in ' '.join(words)]
     assert [words[0] for words in own] == ['tools/train.py', 'tools/test.py', 'tools/test.py']
     small = [
