@@ -24,6 +24,7 @@ def folder(tmp_path):
     options = [
         'model.backbone.stem_channels=4', 'model.backbone.base_channels=4',
         'model.neck.in_channels=32', 'model.queue_size=20', 'train_dataloader.batch_size=4',
+        'num_clusters=4',
         'train_dataloader.num_workers=1', 'val_dataloader.num_workers=0',
         'train_cfg.max_epochs=1', 'train_cfg.val_interval=1',
         *[f'{field}.dataset.data_root={root}'

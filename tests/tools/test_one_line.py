@@ -175,6 +175,7 @@ def test_lists_with_a_byte_order_mark_and_in_another_encoding(call, tmp_path, ca
         'model.backbone.stem_channels=4', 'model.backbone.base_channels=4',
         'model.neck.in_channels=32', 'train_dataloader.batch_size=4', 'model.queue_size=8',
         'train_dataloader.num_workers=0', 'train_cfg.max_epochs=1', f'data_root={root}',
+        'num_clusters=4',
         'train_dataloader.dataset.ann_file=list.txt', 'train_dataloader.dataset.data_prefix=',
     ]  # fmt: skip
     text = ''.join(f'{name}\r\n' for name in names)

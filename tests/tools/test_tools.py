@@ -271,7 +271,7 @@ def test_a_folder_without_labels_trains_and_tests(call, tmp_path, capsys):
     root = generated.image_folder(tmp_path / 'data')
     options = [
         'model.backbone.stem_channels=4', 'model.backbone.base_channels=4',
-        'model.neck.in_channels=32', 'train_dataloader.batch_size=3',
+        'model.neck.in_channels=32', 'train_dataloader.batch_size=3', 'num_clusters=4',
         'train_dataloader.drop_last=False', 'train_dataloader.num_workers=0',
         'val_dataloader.num_workers=0',
         'train_cfg.max_epochs=1', 'train_cfg.val_interval=1',
@@ -293,7 +293,7 @@ def test_new_images_are_clustered_by_the_configs_pipeline(call, tmp_path, capsys
         'model.backbone.stem_channels=4', 'model.backbone.base_channels=4',
         'model.neck.in_channels=32', 'train_dataloader.batch_size=4', 'model.queue_size=8',
         'train_dataloader.num_workers=0', 'val_dataloader.num_workers=0',
-        'test_dataloader.num_workers=0', 'train_cfg.max_epochs=1',
+        'test_dataloader.num_workers=0', 'train_cfg.max_epochs=1', 'num_clusters=4',
         *[f'{field}.dataset.data_root={root}'
           for field in ('train_dataloader', 'val_dataloader', 'test_dataloader')],
     ]  # fmt: skip

@@ -40,7 +40,8 @@ val_dataloader = dict(
     persistent_workers=num_workers > 0,
     collate_fn=dict(type='default_collate'),
     sampler=dict(type='DefaultSampler', shuffle=False),
-    dataset=dict(test_mode=True, **images),  # what tells FashionMNIST which files to read
+    # FashionMNIST goes by test_mode alone, and warns where split says otherwise.
+    dataset=dict(split='test', test_mode=True, **images),
 )
 test_dataloader = val_dataloader
 
