@@ -32,7 +32,7 @@ class ImageClusterer(nn.Module):
                 'config of a clusterer with a backbone'
             )
         super().__init__()
-        self.model = model.eval()
+        self.model = model.eval().requires_grad_(False)
 
     def as_rgb(self, images: Tensor) -> Tensor:
         """Images as the pipeline gives them, which may be BGR, in the order that :meth:`forward`
