@@ -52,7 +52,6 @@ def test_a_file_that_is_not_the_same_is_not_written(trained, call, tmp_path, mon
     assert not (tmp_path / 'x').exists()
 
 
-def test_what_has_no_clusters_is_refused(trained, call, tmp_path):
-    with pytest.raises(SystemExit, match='ImageClassifier'):
-        call('export', 'configs/linear/linear_digits.py', trained[0] / 'epoch_2.pth',
-             '--format', 'torchscript', '--out', tmp_path / 'x', options=())  # fmt: skip
+def test_what_has_no_clusters_is_refused():
+    with pytest.raises(ValueError, match='Linear has no clusters of images to export'):
+        apis.ImageClusterer(torch.nn.Linear(2, 2))
