@@ -36,6 +36,7 @@ from cdc_mm.features import (
     FeatureExtractor,
     Features,
     dataset_rows,
+    example_images,
     iterate_outputs,
     known_outputs,
     labelled_rows,
@@ -43,6 +44,12 @@ from cdc_mm.features import (
     read_rows,
 )
 from cdc_mm.folders import ClusterInferencer, ImageClusterer, cluster_folder
+from cdc_mm.models.exporting import (
+    ImageClusterer,
+    export_model,
+    largest_difference,
+    open_exported,
+)
 from cdc_mm.models.loading import load_model
 
 __all__ = [
@@ -61,14 +68,18 @@ __all__ = [
     'cluster_folder',
     'collect_results',
     'dataset_rows',
+    'example_images',
+    'export_model',
     'find_paper_figures',
     'init_cpu_distribution',
     'iterate_outputs',
     'known_outputs',
     'labelled_rows',
+    'largest_difference',
     'load_model',
     'lock_work_dir',
     'multi_hot',
+    'open_exported',
     'plan_seeds',
     'prepare_test',
     'prepare_training',

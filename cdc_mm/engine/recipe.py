@@ -215,7 +215,7 @@ def check_prediction(model: nn.Module, loader: DataLoader, section: str) -> None
     """Predict a small batch, which shows what is wrong with the data, their steps or the network.
 
     Args:
-        model (nn.Module): The model, built, not wrapped; with or without its weights.
+        model (nn.Module): The model of the runner, with or without its weights.
         loader (DataLoader): Data that it will be tested on.
         section (str): Name of these in the config.
 
@@ -230,8 +230,9 @@ def check_prediction(model: nn.Module, loader: DataLoader, section: str) -> None
         with naming_paths({}, f'the pipeline of {section}'):
             batch = loader.collate_fn([loader.dataset[0], loader.dataset[0]])
         with naming_paths({}, 'data_preprocessor'):
-            if not isinstance(model, BaseTTAModel):  # whose batch is one of several views
-                model.data_preprocessor(batch, False)
+            # With several views of an image at test time, a batch is one of all of them.
+            if not any(isinstance(module, BaseTTAModel) for module in model.modules()):
+                unwrap_model(model).data_preprocessor(batch, False)
         try:
             model.eval()
             with naming_paths({}, 'model'):

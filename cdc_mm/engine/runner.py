@@ -166,7 +166,7 @@ def prepare_training(runner: Runner) -> None:
         told += check_image_size(runner.cfg, loader.dataset, getattr(val, 'dataset', None))
     check_first_batch(unwrap_model(runner.model), loader, runner.cfg)
     if type(runner.val_loop) is ValLoop:
-        check_prediction(unwrap_model(runner.model), val, 'val_dataloader')
+        check_prediction(runner.model, val, 'val_dataloader')
     if batch_size > images:
         told.append(
             f'The training data has {images} images a rank, less than one batch of {batch_size}: '
@@ -330,4 +330,4 @@ def prepare_test(runner: Runner) -> None:
     loader = _open_data(runner, 'test')
     check_checkpoint(runner.model, runner._load_from, 'test')
     if type(runner.test_loop) is TestLoop:
-        check_prediction(model, loader, 'test_dataloader')
+        check_prediction(runner.model, loader, 'test_dataloader')

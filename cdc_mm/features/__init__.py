@@ -4,6 +4,7 @@ from .extractor import (
     Features,
     evaluation_dataset_cfg,
     evaluation_loader,
+    example_images,
 )
 from .feature_dataset import FeatureDataset, dataset_rows
 from .images import Images, scan_images
@@ -27,6 +28,7 @@ __all__ = [
     'encoder_pipeline',
     'evaluation_dataset_cfg',
     'evaluation_loader',
+    'example_images',
     'iterate_outputs',
     'known_outputs',
     'labelled_rows',

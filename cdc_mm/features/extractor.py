@@ -265,6 +265,33 @@ def evaluation_dataset_cfg(cfg: Config, split: str) -> dict:
     return dataset
 
 
+def example_images(cfg: Config, count: int = 16) -> Tensor:
+    """The first images of a config's test data, as its pipeline gives them.
+
+    Args:
+        cfg (Config): A full config.
+        count (int): How many at most. Defaults to 16.
+
+    Returns:
+        Tensor: Shape (B, C, H, W), uint8.
+
+    Raises:
+        ValueError: If the data are no images of one size, or there are fewer than two.
+    """
+    init_default_scope(cfg.get('default_scope', 'mmpretrain'))
+    data = evaluation_dataset_cfg(cfg, 'test')
+    if isinstance(data.get('dataset'), dict):  # the images behind stored rows
+        data = data['dataset']
+    dataset = DATASETS.build(data)
+    images = [dataset[i]['inputs'] for i in range(min(count, len(dataset)))]
+    if len(images) < 2 or any(x.ndim != 3 or x.shape != images[0].shape for x in images):
+        raise ValueError(
+            'test_dataloader.dataset must give at least two images, all of one size after its '
+            f'pipeline; it gives {", ".join(str(tuple(x.shape)) for x in images[:3]) or "none"}'
+        )
+    return torch.stack(images)
+
+
 def evaluation_loader(cfg: Config, dataset: Dataset) -> DataLoader:
     """A loader that gives each image once, in order (on several ranks, dealt out in turn).
 

@@ -19,7 +19,7 @@ from mmpretrain.registry import HOOKS
         ),
         ('default_hooks.checkpoint.filename_tmpl=epoch_{x}.pth', 'could be saved: KeyError'),
         ('param_scheduler.0.T_maxx=3', 'T_maxx is no argument of CosineAnnealingLR'),
-        ('val_dataloader.dataset.pipeline.0.type=Rotate', 'val_dataloader'),
+        ('val_dataloader.collate_fn.type=pseudo_collate', "model: AttributeError: 'list' object"),
         ('param_scheduler.0.end=0', 'end should be larger than begin'),
         (
             'val_evaluator=[{"type":"DumpResults","out_file_path":"/proc/none/x.pkl"}]',

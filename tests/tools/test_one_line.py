@@ -183,6 +183,7 @@ def test_lists_with_a_byte_order_mark_and_in_another_encoding(call, tmp_path, ca
     args = ('configs/cdc_r18_cifar10_folder.py', '--no-validate', '--work-dir')
     call('train', *args, tmp_path / 'a', options=options)
     assert (tmp_path / 'a' / 'epoch_1.pth').is_file()
+    assert not list((tmp_path / 'a').rglob('faulty_images.txt'))  # the mark is no part of a name
     (root / 'list.txt').write_bytes(text.encode() + 'train/a/schön.jpg\n'.encode('latin-1'))
     with pytest.raises(SystemExit, match=rf'list\.txt is not UTF-8: see line {len(names) + 1}'):
         call('train', *args, tmp_path / 'b', options=options)
