@@ -16,6 +16,8 @@ import os
 import shlex
 import sys
 
+import ctrl_c  # noqa: F401  (first)
+
 
 def number_of_clusters(text: str):
     if text == 'auto':

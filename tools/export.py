@@ -37,7 +37,7 @@ def main() -> None:
         if args.trust_checkpoint:
             apis.trust_checkpoints()
         cfg = apis.read_config(args.config, args.cfg_options)
-        model = apis.ImageClusterer(apis.load_model(cfg, args.checkpoint).cpu())
+        model = apis.ImagesToClusters(apis.load_model(cfg, args.checkpoint).cpu())
         images = model.as_rgb(apis.example_images(cfg))
         content = apis.export_model(model, images, args.format)
         run = apis.open_exported(content, args.format)

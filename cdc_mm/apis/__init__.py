@@ -45,7 +45,7 @@ from cdc_mm.features import (
 )
 from cdc_mm.folders import ClusterInferencer, ImageClusterer, cluster_folder
 from cdc_mm.models.exporting import (
-    ImageClusterer,
+    ImagesToClusters,
     export_model,
     largest_difference,
     open_exported,
@@ -57,6 +57,7 @@ __all__ = [
     'FeatureExtractor',
     'Features',
     'ImageClusterer',
+    'ImagesToClusters',
     'NumClusters',
     'build_runner',
     'check_backbone',

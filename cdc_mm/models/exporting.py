@@ -13,7 +13,7 @@ from .clusterers import BaseClusterer
 FORMATS = ('onnx', 'torchscript')
 
 
-class ImageClusterer(nn.Module):
+class ImagesToClusters(nn.Module):
     """Images as they come out of the pipeline, to the probabilities of the clusters.
 
     Normalisation is inside, so that no user of the file need know mean and std.
@@ -47,11 +47,11 @@ class ImageClusterer(nn.Module):
         return torch.softmax(self.model.scores(self.model.encode(inputs)).float(), dim=1)
 
 
-def export_model(model: ImageClusterer, images: Tensor, file_format: str) -> bytes:
+def export_model(model: ImagesToClusters, images: Tensor, file_format: str) -> bytes:
     """The content of a file that computes what the model does, for batches of any size.
 
     Args:
-        model (ImageClusterer): On the CPU.
+        model (ImagesToClusters): On the CPU.
         images (Tensor): Real images (B, C, H, W), B at least 2; the file takes this C, H and W.
         file_format (str): ``onnx``, whose input is called ``images`` and whose output
             ``probabilities``; or ``torchscript``.
@@ -105,11 +105,11 @@ def open_exported(content: bytes, file_format: str) -> Callable[[Tensor], Tensor
 
 
 @torch.no_grad()
-def largest_difference(model: ImageClusterer, run: Callable, images: Tensor) -> float:
+def largest_difference(model: ImagesToClusters, run: Callable, images: Tensor) -> float:
     """How far an exported file is from the model, over a batch of all images and over one of one.
 
     Args:
-        model (ImageClusterer): On the CPU.
+        model (ImagesToClusters): On the CPU.
         run (callable): Of :func:`open_exported`.
         images (Tensor): Shape (B, C, H, W).
 

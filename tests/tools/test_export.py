@@ -54,4 +54,4 @@ def test_a_file_that_is_not_the_same_is_not_written(trained, call, tmp_path, mon
 
 def test_what_has_no_clusters_is_refused():
     with pytest.raises(ValueError, match='Linear has no clusters of images to export'):
-        apis.ImageClusterer(torch.nn.Linear(2, 2))
+        apis.ImagesToClusters(torch.nn.Linear(2, 2))
