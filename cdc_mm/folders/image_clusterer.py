@@ -16,8 +16,8 @@ from mmengine.device import get_device
 from mmengine.hooks import Hook
 from mmengine.logging import MessageHub, MMLogger
 from mmengine.registry import init_default_scope
-from mmengine.visualization import Visualizer
 from mmpretrain.registry import DATASETS, MODELS
+from mmpretrain.visualization import UniversalVisualizer
 from PIL import Image
 from sklearn.base import BaseEstimator, ClusterMixin, TransformerMixin, clone
 from sklearn.utils import check_random_state
@@ -394,6 +394,7 @@ class ImageClusterer(TransformerMixin, ClusterMixin, BaseEstimator):
             self.config_ = self._recipe(dataset, count, seed)
             cfg = deepcopy(self.config_)
             cfg.work_dir = work_dir
+            cfg.experiment_name = Path(work_dir).name  # two runs may start in the same second
             stack.enter_context(_without_traces())
             runner = build_runner(cfg)
             prepare_training(runner)
@@ -650,7 +651,7 @@ def _own_randomness() -> Iterator[None]:
 @contextmanager
 def _without_traces() -> Iterator[None]:
     """Forget what mmengine keeps of a run: its logger with an open file, hub and visualizer."""
-    kinds = (MMLogger, MessageHub, Visualizer)
+    kinds = (MMLogger, MessageHub, UniversalVisualizer)
     before = [set(kind._instance_dict) for kind in kinds]
     try:
         yield

@@ -1,0 +1,125 @@
+"""Clusters of a folder by ImageClusterer, against others on the same features.
+
+Class folders of TRAIN and TEST say what is right; they are looked at for the figures alone. Parts
+of both are drawn, several times; each method clusters each training part with several seeds and
+assigns the test part, which it has not seen.
+
+Usage: python benchmarks/folder.py TRAIN TEST [--num-train 5000] [--num-test 2000] [--samples 5]
+       [--seeds 5] [--store DIR]
+
+UMAP + k-means is in the table if umap-learn is installed.
+"""
+
+import argparse
+import os
+import time
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+from mmengine.config import Config
+from mmengine.registry import init_default_scope
+from mmpretrain.registry import DATASETS
+from sklearn.cluster import KMeans
+
+from cdc_mm import ImageClusterer
+from cdc_mm.evaluation.functional import cluster_accuracy, unit_rows
+from cdc_mm.folders.image_clusterer import RECIPE
+from cdc_mm.shipped import find_shipped
+from cdc_mm.tables import markdown_table
+
+
+class PlainSCAN(ImageClusterer):
+    """As in the paper of SCAN: whole rows, 10 heads, the one of least loss."""
+
+    def _recipe(self, *args) -> Config:
+        cfg = super()._recipe(*args)
+        cfg.model.update(num_components=None, num_heads=10)
+        cfg.optim_wrapper.optimizer.lr = 1e-3
+        cfg.custom_hooks = []
+        return cfg
+
+
+def by_clusterer(kind):
+    return lambda train, test, k, seed: kind(k, random_state=seed).fit(train).predict(test)
+
+
+def by_kmeans(train, test, num_clusters, seed):
+    model = KMeans(num_clusters, n_init=10, random_state=seed).fit(unit_rows(train))
+    return model.predict(unit_rows(test))
+
+
+def by_umap(train, test, num_clusters, seed):
+    import umap
+
+    reducer = umap.UMAP(n_components=10, n_neighbors=20, min_dist=0.0, random_state=seed)
+    model = KMeans(num_clusters, n_init=10, random_state=seed).fit(reducer.fit_transform(train))
+    return model.predict(reducer.transform(test))
+
+
+METHODS = {
+    'k-means (unit rows, 10 restarts)': by_kmeans,
+    'UMAP (10-d) + k-means': by_umap if find_spec('umap') else None,
+    'SCAN (10 heads, least loss)': by_clusterer(PlainSCAN),
+    '**ImageClusterer**': by_clusterer(ImageClusterer),
+}
+
+
+def read(folder: Path, store: str):
+    """Rows and classes of all images of a folder."""
+    cfg = Config.fromfile(find_shipped(RECIPE))
+    dataset = dict(cfg.val_dataloader.dataset, store_dir=store)
+    dataset['dataset'] = dict(cfg.test_images, data_root=str(folder))
+    init_default_scope('mmpretrain')
+    built = DATASETS.build(dataset)
+    labels = np.array([built.get_data_info(i)['gt_label'] for i in range(len(built))])
+    return built.rows, labels
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('train', type=Path)
+    parser.add_argument('test', type=Path)
+    parser.add_argument('--num-train', type=int, default=5000)
+    parser.add_argument('--num-test', type=int, default=2000)
+    parser.add_argument('--samples', type=int, default=5)
+    parser.add_argument('--seeds', type=int, default=5)
+    parser.add_argument('--store', default='work_dirs/features')
+    args = parser.parse_args()
+
+    train, labels = read(args.train, args.store)
+    test, test_labels = read(args.test, args.store)
+    num_clusters = len(np.unique(labels))
+    found = {name: [] for name, method in METHODS.items() if method}
+    seconds = {name: 0.0 for name in found}
+    for sample in range(args.samples):
+        rng = np.random.RandomState(1000 + sample)
+        own = np.sort(rng.permutation(len(train))[: args.num_train])
+        other = np.sort(rng.permutation(len(test))[: args.num_test])
+        rows, new = np.asarray(train[own]), np.asarray(test[other])
+        for name in found:
+            accuracies = []
+            for seed in range(args.seeds):
+                start = time.perf_counter()
+                clusters = METHODS[name](rows, new, num_clusters, seed)
+                seconds[name] += time.perf_counter() - start
+                accuracies.append(100 * cluster_accuracy(test_labels[other], clusters))
+            found[name].append(accuracies)
+            print(f'sample {sample}, {name}: {np.round(accuracies, 1)}', flush=True)
+    print(
+        f'\nACC of {args.num_test} images not seen, {args.num_train} to cluster, {num_clusters} '
+        f'clusters; {args.samples} samples, {args.seeds} seeds each; {os.cpu_count()} cores\n'
+    )
+    table = []
+    for name, values in found.items():
+        values = np.array(values)
+        spread = values.std(axis=1, ddof=1).mean() if args.seeds > 1 else 0.0
+        by_sample = ', '.join(f'{value:.1f}' for value in values.mean(axis=1))
+        cost = seconds[name] / values.size
+        table.append([name, f'{values.mean():.1f}', f'{spread:.1f}', by_sample, f'{cost:.0f}'])
+    header = ('method', 'mean ACC', 'std over seeds', 'mean of each sample', 'seconds a run')
+    print(markdown_table(header, table))
+
+
+if __name__ == '__main__':
+    main()
