@@ -144,7 +144,7 @@ def test_shipped_configs_are_found_from_any_folder(tmp_path, monkeypatch):
 
 
 def test_the_example_of_the_package_runs(tmp_path, monkeypatch, capsys):
-    example = cdc_mm.__doc__.split('::\n')[1].split('\nFor images')[0]
+    example = cdc_mm.__doc__.split('the cluster of an image::\n')[1].split('\nFor images')[0]
     example = textwrap.dedent(example).replace('160', '1')
     assert 'epoch_1.pth' in example
     monkeypatch.chdir(tmp_path)

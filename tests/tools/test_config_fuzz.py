@@ -32,7 +32,10 @@ class PreparedError(Exception):
 
 def plain_config(path, monkeypatch):
     """A shipped config on a few images, with a network that is built in a moment, as a dict."""
-    options = test_configs.generate_data(read_config(str(ROOT / path)), monkeypatch)
+    cfg = read_config(str(ROOT / path))
+    options = test_configs.generate_data(cfg, monkeypatch)
+    if cfg.get('num_clusters'):
+        options['num_clusters'] = 4  # no more than images
     options = {key: 40 if key.endswith('indices') else value for key, value in options.items()}
     cfg = read_config(str(ROOT / path), {'batch_size': 4, 'num_workers': 0, **options})
     if cfg.get('auto_scale_lr'):
