@@ -8,6 +8,7 @@ from mmengine.logging import MMLogger
 from mmengine.runner import Runner
 
 from cdc_mm import console
+from cdc_mm.memory import keep_freed_memory
 
 from .hooks import ProgressHook
 
@@ -27,8 +28,9 @@ class ConsoleRunner(Runner):
     """
 
     def setup_env(self, env_cfg: dict) -> None:
-        """Silence warnings that nobody can act on."""
+        """Silence warnings that nobody can act on; keep freed memory on a CPU."""
         console.silence()
+        keep_freed_memory()
         super().setup_env(env_cfg)
 
     def build_logger(self, *args, **kwargs) -> MMLogger:

@@ -10,6 +10,7 @@ from cdc_mm import console
 from cdc_mm.console import say, track
 from cdc_mm.datasets.seeding import seeded
 from cdc_mm.datasets.transforms import is_blank
+from cdc_mm.memory import keep_freed_memory
 
 from .images import Images
 from .store import ID_BYTES, FeatureStore
@@ -45,6 +46,7 @@ def fill_store(
     """
     if len(store.missing(images.ids)) == 0:
         return
+    keep_freed_memory()
     with store.adding() as writer:
         # Anew: another process may have made them meanwhile.
         missing = store.missing(images.ids)

@@ -10,6 +10,7 @@ import torch
 from mmengine.device import get_device
 
 from cdc_mm.features.outputs import evaluating
+from cdc_mm.memory import keep_freed_memory
 
 from .image_clusterer import ImageClusterer
 from .survey import Survey
@@ -51,11 +52,12 @@ def _seconds_an_image(opened, num_workers: int) -> float:
     for number in numbers:
         size = images[int(number)]['inputs'].shape[-2:]
     reading = (time.perf_counter() - start) / len(numbers)
+    keep_freed_memory()
     device = get_device()
     encoder.to(device)
     batch = torch.zeros(_BATCH, 3, *size, device=device)
     with torch.no_grad(), evaluating(encoder):
-        encoder(batch[:2])  # the first call is slower
+        encoder(batch)  # the first call is slower
         start = time.perf_counter()
         encoder(batch).cpu()
     network = (time.perf_counter() - start) / _BATCH

@@ -14,6 +14,7 @@ from torch.utils.data import DataLoader, Dataset
 from cdc_mm.console import track
 from cdc_mm.errors import RunError
 from cdc_mm.features.outputs import evaluating
+from cdc_mm.memory import keep_freed_memory
 
 _BATCH = 64
 
@@ -118,6 +119,7 @@ def encode_pictures(
     Raises:
         RunError: If an image cannot be read.
     """
+    keep_freed_memory()
     dataset = _Pipelined(pictures, Compose(pipeline[1:]))
     loader = DataLoader(dataset, _BATCH)
     encoder.to(device)
