@@ -44,6 +44,8 @@ def find_encoder(name: str, weights: Optional[str] = None) -> NamedEncoder:
         FileNotFoundError: If there is no such file or config.
         ValueError: If the name is not known, or it needs a file of weights.
     """
+    if not isinstance(name, str):
+        raise ValueError(f'unknown encoder {name!r}. There are: {ENCODERS}')
     if weights is not None and not Path(weights).is_file():
         raise FileNotFoundError(f'{weights}: no such file of weights')
     if name == 'auto':

@@ -98,7 +98,7 @@ def test_a_model_assigns_new_images(out, tmp_path):
     # The checkpoint is one of tools/test.py, too.
     model = root / 'out/model'
     tested = run(
-        model / 'config.py', model / 'model.pth', '--data', new,
+        model / 'config.json', model / 'model.pth', '--data', new,
         '--out', tmp_path / 'test.csv', '--work-dir', tmp_path / 'work', tool='test',
     )  # fmt: skip
     assert tested.returncode == 0, tested.stderr
