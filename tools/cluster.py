@@ -57,6 +57,11 @@ def parse_args() -> argparse.Namespace:
         '--store', help='where features are kept for the next time (default: the user cache)'
     )
     parser.add_argument('--num-workers', type=int, default=2, help='that read images (default: 2)')
+    parser.add_argument(
+        '--trust-checkpoint',
+        action='store_true',
+        help='load --weights that can run code; only for files whose maker you trust',
+    )
     args = parser.parse_args()
     network = args.encoder or args.weights or args.image_size
     if args.names and (args.model or args.num_clusters or network):
@@ -77,6 +82,8 @@ def main() -> None:
     from cdc_mm import apis
 
     with apis.clear_errors(), apis.clear_run_errors():
+        if args.trust_checkpoint:
+            apis.trust_checkpoints()
         apis.cluster_folder(
             args.folder,
             args.out,

@@ -19,6 +19,7 @@ from cdc_mm.evaluation.functional import SURENESS
 
 from .assignments import Assignments, apply_names, read_csv
 from .copies import link_clusters
+from .encoders import find_encoder
 from .estimate import estimate_seconds
 from .image_clusterer import ImageClusterer, default_store_dir, size_for
 from .results import assignments_of, find_warnings, write_page
@@ -98,6 +99,8 @@ def cluster_folder(
         start = time.monotonic()
         if model is not None:
             clusterer = ImageClusterer.load(model, verbose=True)
+        else:
+            find_encoder(encoder or 'lite0', weights)  # a mistyped one is told at once
         with warnings_only():
             seen = survey(folder)
         for line in seen.lines():

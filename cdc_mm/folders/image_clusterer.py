@@ -266,6 +266,8 @@ class ImageClusterer(TransformerMixin, ClusterMixin, BaseEstimator):
             own.labels_ = arrays['labels'].numpy()
             own.cluster_centers_ = arrays['centers'].numpy()
             own._check_parameters()
+            if not isinstance(own.image_size_, (int, type(None))):
+                raise ValueError(f'it sees images at {own.image_size_!r} pixels')
             own.config_ = Config(config)
             init_default_scope('mmpretrain')
             with own._showing():
@@ -457,7 +459,7 @@ class ImageClusterer(TransformerMixin, ClusterMixin, BaseEstimator):
         if count % batch == 1:
             batch -= 1  # a batch of one image cannot be spread over clusters
         steps = -(-count // batch)
-        return batch, self.epochs or int(np.clip(_STEPS // steps, _LEAST, _MOST))
+        return batch, int(self.epochs or np.clip(_STEPS // steps, _LEAST, _MOST))
 
     def _describe(
         self,
