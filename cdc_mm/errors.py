@@ -34,7 +34,9 @@ def clear_errors() -> Iterator[None]:
         signal.signal(signal.SIGINT, signal.default_int_handler)  # tools/ctrl_c.py
     try:
         yield
-    except (AssertionError, KeyError, OSError, RuntimeError, TypeError, ValueError) as error:
+    except (
+        AssertionError, KeyError, ModuleNotFoundError, OSError, RuntimeError, TypeError, ValueError
+    ) as error:  # fmt: skip
         if os.environ.get('CDC_MM_TRACEBACK'):
             raise
         message = str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error)

@@ -41,7 +41,6 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--out', required=True, help='folder for what is written')
     parser.add_argument(
         '--encoder',
-        default='lite0',
         help='network that sees the images: lite0 (default), lite1, lite2, timm:NAME, auto (a '
         'DINOv2 if it is at hand); with --weights also torchvision:NAME, resnet50 or a config',
     )
@@ -58,11 +57,19 @@ def parse_args() -> argparse.Namespace:
         '--store', help='where features are kept for the next time (default: the user cache)'
     )
     parser.add_argument('--num-workers', type=int, default=2, help='that read images (default: 2)')
+    parser.add_argument(
+        '--trust-checkpoint',
+        action='store_true',
+        help='load --weights that can run code; only for files whose maker you trust',
+    )
     args = parser.parse_args()
-    if args.names and (args.model or args.num_clusters):
+    network = args.encoder or args.weights or args.image_size
+    if args.names and (args.model or args.num_clusters or network):
         parser.error('--names only changes tables that are there: leave out the other flags')
     if args.model and args.num_clusters:
         parser.error('--model has its number of clusters: leave out --num-clusters')
+    if args.model and network:
+        parser.error('--model has its network: leave out --encoder, --weights and --image-size')
     if not (args.names or args.model or args.num_clusters):
         parser.error("say how many clusters: --num-clusters K, or 'auto'")
     return args
@@ -75,6 +82,8 @@ def main() -> None:
     from cdc_mm import apis
 
     with apis.clear_errors(), apis.clear_run_errors():
+        if args.trust_checkpoint:
+            apis.trust_checkpoints()
         apis.cluster_folder(
             args.folder,
             args.out,

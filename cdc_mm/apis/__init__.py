@@ -3,6 +3,7 @@
 from cdc_mm.checkpoints import (
     check_backbone,
     check_checkpoint,
+    publish_checkpoint,
     read_backbone,
     read_run,
     read_state_dict,
@@ -84,6 +85,7 @@ __all__ = [
     'plan_seeds',
     'prepare_test',
     'prepare_training',
+    'publish_checkpoint',
     'read_backbone',
     'read_config',
     'read_rows',

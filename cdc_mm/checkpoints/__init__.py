@@ -20,6 +20,7 @@ from .layouts import (
     pick_backbone,
     read_backbone,
 )
+from .published import publish_checkpoint
 from .work_dir import (
     list_checkpoints,
     newest_checkpoint,
@@ -46,6 +47,7 @@ __all__ = [
     'newest_checkpoint',
     'note_newest',
     'pick_backbone',
+    'publish_checkpoint',
     'read_arrays',
     'read_backbone',
     'read_checkpoint',

@@ -68,14 +68,19 @@ def decode_image(
         raise ValueError(str(error) or type(error).__name__) from error
     with suppress(Exception):  # damaged EXIF data are no reason to lose the image
         ImageOps.exif_transpose(image, in_place=True)
-    return np.ascontiguousarray(_to_rgb(image)[..., ::-1])
+    return np.ascontiguousarray(rgb_pixels(image)[..., ::-1])
 
 
 def _fits(size: Tuple[int, int], factor: int, min_side: Optional[int]) -> bool:
     return min_side is not None and min(size) // factor >= min_side
 
 
-def _to_rgb(image: Image.Image) -> np.ndarray:
+def rgb_pixels(image: Image.Image) -> np.ndarray:
+    """Pixels of an image of any mode as :func:`decode_image` makes them, (H, W, 3) uint8, RGB.
+
+    Raises:
+        ValueError: If it has 32 bits a channel.
+    """
     if image.mode.startswith('I'):
         pixels = np.asarray(image)
         if pixels.min() < 0 or pixels.max() > 65535:

@@ -5,7 +5,7 @@ from .optim_wrappers import CPUAmpOptimWrapper
 from .paths import naming_paths
 from .recipe import check_processes
 from .runner import build_runner, init_cpu_distribution, prepare_test, prepare_training
-from .work_dir import Claim, claim_work_dir, lock_work_dir
+from .work_dir import Claim, claim_work_dir, holding, lock_work_dir
 
 __all__ = [
     'BroadcastBNHook',
@@ -17,6 +17,7 @@ __all__ = [
     'check_keys',
     'check_processes',
     'claim_work_dir',
+    'holding',
     'init_cpu_distribution',
     'lock_work_dir',
     'naming_paths',

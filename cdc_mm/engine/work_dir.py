@@ -6,9 +6,10 @@ import socket
 import tempfile
 import time
 import uuid
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Dict, List
+from typing import IO, Dict, Iterator, List, Union
 
 from mmengine.config import Config
 from mmengine.hooks import Hook
@@ -199,6 +200,19 @@ def lock_work_dir(work_dir: str, flag: str = '--work-dir') -> None:
     file.write(f'process {os.getpid()} on {socket.gethostname()}, since {time.ctime()}\n')
     file.flush()
     _held[path] = file
+
+
+@contextmanager
+def holding(work_dir: Union[str, Path], flag: str) -> Iterator[None]:
+    """Hold the lock of a folder meanwhile, see :func:`lock_work_dir`."""
+    path = Path(work_dir).resolve() / '.lock'
+    held = path in _held
+    lock_work_dir(str(work_dir), flag)
+    try:
+        yield
+    finally:
+        if not held and path in _held:
+            _held.pop(path).close()
 
 
 def _leave_to_parent() -> None:

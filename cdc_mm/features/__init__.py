@@ -1,4 +1,4 @@
-from .encoder_rows import EncoderRows, encoder_pipeline
+from .encoder_rows import EncoderRows, encoder_pipeline, encoder_settings
 from .extractor import (
     FeatureExtractor,
     Features,
@@ -26,6 +26,7 @@ __all__ = [
     'Rows',
     'dataset_rows',
     'encoder_pipeline',
+    'encoder_settings',
     'evaluation_dataset_cfg',
     'evaluation_loader',
     'example_images',

@@ -157,6 +157,14 @@ class EncoderRows:
         )
 
 
+def encoder_settings(cfg: dict) -> dict:
+    """What of the config of an encoder its rows depend on, besides the weights."""
+    # Of weights the content counts, and all rows are those of an encoder at rest.
+    return {
+        key: value for key, value in cfg.items() if key not in ('weights', 'pretrained', 'freeze')
+    }
+
+
 def encoder_pipeline(input_size: int, on_error: str = 'blank') -> List[dict]:
     """How images of files reach a network that was trained with images of a size.
 

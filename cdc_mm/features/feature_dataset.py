@@ -9,7 +9,7 @@ from mmengine.registry import init_default_scope
 from mmpretrain.registry import DATASETS, MODELS
 from torch import nn
 
-from .encoder_rows import EncoderRows
+from .encoder_rows import EncoderRows, encoder_settings
 from .extractor import report_unreadable
 from .neighbors import neighbor_table
 from .row_dataset import RowDataset, check_views_of_rows
@@ -46,6 +46,8 @@ class FeatureDataset(RowDataset):
         bf16 (bool): Whether the encoder computes in bfloat16. Defaults to False.
         batch_size (int): Images that pass the encoder at once. Defaults to 64.
         num_workers (int): Processes that load images meanwhile. Defaults to 2.
+        settings (dict, optional): Of an encoder that is built: :func:`encoder_settings` of its
+            config, for rows that this config made to be known.
 
     Attributes:
         feat_dim (int): Width of the rows.
@@ -72,14 +74,13 @@ class FeatureDataset(RowDataset):
         bf16: bool = False,
         batch_size: int = 64,
         num_workers: int = 2,
+        settings: Optional[dict] = None,
     ) -> None:
         views = dict(views or {})
         self._to_rgb = to_rgb
         check_views_of_rows(views, num_views, num_neighbors, augment)
-        settings = None
         if not isinstance(encoder, nn.Module):
-            # Of weights the content counts, and all rows are those of an encoder at rest.
-            settings = {k: v for k, v in encoder.items() if k not in ('weights', 'freeze')}
+            settings = encoder_settings(encoder)
             encoder = MODELS.build(deepcopy(dict(encoder)))
             encoder.init_weights()
         extract = EncoderRows(

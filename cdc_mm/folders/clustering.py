@@ -4,6 +4,7 @@ import json
 import shlex
 import time
 from datetime import timedelta
+from importlib.util import find_spec
 from pathlib import Path
 from typing import List, Optional, Union
 
@@ -11,15 +12,18 @@ import numpy as np
 
 from cdc_mm.atomic import write_atomically
 from cdc_mm.console import say
+from cdc_mm.engine import holding
 from cdc_mm.engine.console_runner import warnings_only
 from cdc_mm.errors import RunError
 from cdc_mm.evaluation.functional import SURENESS
 
 from .assignments import Assignments, apply_names, read_csv
 from .copies import link_clusters
+from .encoders import find_encoder
 from .estimate import estimate_seconds
 from .image_clusterer import ImageClusterer, default_store_dir, size_for
 from .results import assignments_of, find_warnings, write_page
+from .saved import read_json
 from .sources import as_folder
 from .survey import Survey, survey
 
@@ -35,7 +39,7 @@ def cluster_folder(
     names: Optional[Union[str, Path]] = None,
     folders: Optional[str] = None,
     parquet: bool = False,
-    encoder: str = 'lite0',
+    encoder: Optional[str] = None,
     weights: Optional[str] = None,
     image_size: Optional[int] = None,
     seed: int = 0,
@@ -53,7 +57,8 @@ def cluster_folder(
         names (str | Path, optional): What a report saved: only the tables in ``out`` are changed.
         folders (str, optional): ``link`` or ``copy`` makes a folder of images for each cluster.
         parquet (bool): Whether to write ``assignments.parquet`` too. Defaults to False.
-        encoder (str): As the rest of the network, see :class:`ImageClusterer`.
+        encoder (str, optional): As the rest of the network, see :class:`ImageClusterer`. Defaults
+            to ``lite0``; a model has its own.
         weights (str, optional): A file that fills it.
         image_size (int, optional): Pixels that it sees.
         seed (int): Of all that is drawn. Defaults to 0.
@@ -67,71 +72,90 @@ def cluster_folder(
     Raises:
         FileNotFoundError: If there is no such folder, or no image in it.
         RunError: If ``out`` holds something else or cannot be written.
-        ValueError: If there are fewer images than clusters, or a value is out of range.
+        ValueError: If there are fewer images than clusters, a value is out of range, another run
+            writes into ``out``, or a network is named for a model, which has its own.
     """
-    start, out = time.monotonic(), Path(out)
-    if names is not None:
-        return _rename(Path(folder), out, names, folders, parquet)
-    if as_folder(folder) is None:
-        raise ValueError(f'{folder} is no folder of images')
-    _claim(out, Path(folder))
-    with warnings_only():
-        seen = survey(folder)
-    for line in seen.lines():
-        say(line)
-    if model is None:
-        clusterer = ImageClusterer(
-            num_clusters,
-            encoder=encoder,
-            weights=weights,
-            image_size=image_size,
-            random_state=seed,
-            store_dir=store_dir,
-            num_workers=num_workers,
-            verbose=True,
+    folder, out = Path(folder), Path(out)
+    if names is None:
+        if model is not None and (encoder, weights, image_size) != (None, None, None):
+            raise ValueError(
+                f'the model {model} sees images by its own network and size: leave out encoder, '
+                'weights and image size'
+            )
+        as_folder(folder)
+        _claim(out, folder)
+    elif not (out / _MARK).is_file() or not (out / _TABLE).is_file():
+        raise FileNotFoundError(
+            f'{out} holds no {_TABLE} of an earlier call that names could go to'
         )
-        clusterer.image_size = _image_size(clusterer, seen)
-        _check_count(num_clusters, seen)
-        say(estimate_seconds(clusterer, folder, seen))
-        clusterer.fit(folder)
-    else:
-        clusterer = ImageClusterer.load(model, verbose=True)
-        clusterer.num_workers = num_workers
-        clusterer.store_dir = store_dir or clusterer.store_dir
-        clusterer.assign(folder)
-    table = assignments_of(clusterer, _duplicates(clusterer.paths_, Path(folder), seen))
-    table.write_csv(out / _TABLE)
-    if parquet:
-        table.write_parquet(out / 'assignments.parquet')
-    if model is None:
-        clusterer.save(out / _MODEL)
-    taken = str(timedelta(seconds=round(time.monotonic() - start)))
-    warnings = [line for line in seen.lines()[1:] if 'cannot be read' in line]
-    write_page(
-        clusterer,
-        out / _PAGE,
-        table,
-        title=f'{Path(folder).resolve().name}: {table.num_clusters} clusters',
-        summary=[('Folder', str(folder)), ('Looked like', seen.lines()[0]), ('Took', taken)],
-        warnings=warnings,
-        recipe=f'{command}\n\nNames from this page: {_named(folder, out)}',
-    )
-    if folders:
-        say(f'{link_clusters(table, folder, out, folders).folder}: a folder for each cluster')
-    _tell(clusterer, table, out, time.monotonic() - start)
-    return table
+    if parquet and find_spec('pyarrow') is None:
+        raise RunError(
+            'writing Parquet needs pyarrow, which is not installed: pip install pyarrow, or leave '
+            'out --parquet'
+        )
+    with holding(out, '--out'):
+        if names is not None:
+            return _rename(folder, out, names, folders, parquet)
+        start = time.monotonic()
+        if model is not None:
+            clusterer = ImageClusterer.load(model, verbose=True)
+        else:
+            find_encoder(encoder or 'lite0', weights)  # a mistyped one is told at once
+        with warnings_only():
+            seen = survey(folder)
+        for line in seen.lines():
+            say(line)
+        if model is None:
+            clusterer = ImageClusterer(
+                num_clusters,
+                encoder=encoder or 'lite0',
+                weights=weights,
+                image_size=image_size,
+                random_state=seed,
+                store_dir=store_dir,
+                num_workers=num_workers,
+                verbose=True,
+            )
+            clusterer.image_size = _image_size(clusterer, seen)
+            _check_count(num_clusters, seen)
+            say(estimate_seconds(clusterer, folder, seen))
+            clusterer.fit(folder)
+        else:
+            clusterer.num_workers = num_workers
+            clusterer.store_dir = store_dir or clusterer.store_dir
+            clusterer.assign(folder)
+        # Tables and page belong together: until all are written there is nothing to give names to.
+        write_atomically(out / _MARK, json.dumps(dict(format='cdc_mm clusters 1')))
+        table = assignments_of(clusterer, _duplicates(clusterer.paths_, Path(folder), seen))
+        table.write_csv(out / _TABLE)
+        if parquet:
+            table.write_parquet(out / 'assignments.parquet')
+        if model is None:
+            clusterer.save(out / _MODEL)
+        taken = str(timedelta(seconds=round(time.monotonic() - start)))
+        warnings = [line for line in seen.lines()[1:] if 'cannot be read' in line]
+        write_page(
+            clusterer,
+            out / _PAGE,
+            table,
+            title=f'{Path(folder).resolve().name}: {table.num_clusters} clusters',
+            summary=[('Folder', str(folder)), ('Looked like', seen.lines()[0]), ('Took', taken)],
+            warnings=warnings,
+            recipe=f'{command}\n\nNames from this page: {_named(folder, out)}',
+        )
+        if folders:
+            say(f'{link_clusters(table, folder, out, folders).folder}: a folder for each cluster')
+        _tell(clusterer, table, out, time.monotonic() - start)
+        return table
 
 
 def _rename(
     folder: Path, out: Path, names: Union[str, Path], folders: Optional[str], parquet: bool
 ) -> Assignments:
-    mark = out / _MARK
-    if not mark.is_file() or not (out / _TABLE).is_file():
-        raise FileNotFoundError(
-            f'{out} holds no {_TABLE} of an earlier call that names could go to'
-        )
-    about = json.loads(mark.read_text('utf-8'))
-    table = read_csv(out / _TABLE, int(about['num_clusters']))
+    num_clusters = read_json(out / _MARK).get('num_clusters')
+    if not isinstance(num_clusters, int):
+        raise RunError(f'the last run into {out} did not end: cluster the folder again')
+    table = read_csv(out / _TABLE, num_clusters)
     table = apply_names(table, names)
     table.write_csv(out / _TABLE)
     if parquet or (out / 'assignments.parquet').is_file():
@@ -155,7 +179,8 @@ def _claim(out: Path, folder: Path) -> None:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise RunError(f'{out} cannot be made: {error.strerror}') from error
-    write_atomically(out / _MARK, json.dumps(dict(format='cdc_mm clusters 1')))
+    if not (out / _MARK).is_file():
+        write_atomically(out / _MARK, json.dumps(dict(format='cdc_mm clusters 1')))
 
 
 def _image_size(clusterer: ImageClusterer, seen: Survey) -> Optional[int]:

@@ -1,6 +1,7 @@
 """Encoders by a short name, for those who do not write configs."""
 
 import socket
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple, Optional
 
@@ -44,6 +45,8 @@ def find_encoder(name: str, weights: Optional[str] = None) -> NamedEncoder:
         FileNotFoundError: If there is no such file or config.
         ValueError: If the name is not known, or it needs a file of weights.
     """
+    if not isinstance(name, str):
+        raise ValueError(f'unknown encoder {name!r}. There are: {ENCODERS}')
     if weights is not None and not Path(weights).is_file():
         raise FileNotFoundError(f'{weights}: no such file of weights')
     if name == 'auto':
@@ -85,6 +88,12 @@ def _known(name: str, weights: Optional[str]) -> NamedEncoder:
         backbone = model.get('backbone')
         if backbone is None:
             raise ValueError(f'the model of {name} has no backbone')
+        channels = backbone.get('in_channels', 3)
+        if channels != 3:
+            raise ValueError(
+                f'the network of {name} sees images of {channels} channel{"s" * (channels > 1)}, '
+                'and those of a folder are seen in colour: take one that was trained on RGB'
+            )
         pre = cfg.get('data_preprocessor') or {}
         stats = {key: pre[key] for key in ('mean', 'std') if pre.get(key) is not None}
         config = dict(type='Encoder', backbone=backbone, freeze=True, **stats, **given)
@@ -115,6 +124,7 @@ def _is_cached(name: str) -> bool:
     )
 
 
+@cache
 def _reaches_hub() -> bool:
     try:
         socket.create_connection(_HUB, _HUB_SECONDS).close()

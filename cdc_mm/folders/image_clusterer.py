@@ -4,6 +4,7 @@ import json
 import os
 import random
 import tempfile
+import threading
 from contextlib import ExitStack, contextmanager
 from copy import deepcopy
 from pathlib import Path
@@ -14,10 +15,9 @@ import torch
 from mmengine.config import Config
 from mmengine.device import get_device
 from mmengine.hooks import Hook
-from mmengine.logging import MessageHub, MMLogger
 from mmengine.registry import init_default_scope
+from mmengine.utils import ManagerMixin
 from mmpretrain.registry import DATASETS, MODELS
-from mmpretrain.visualization import UniversalVisualizer
 from PIL import Image
 from sklearn.base import BaseEstimator, ClusterMixin, TransformerMixin, clone
 from sklearn.utils import check_random_state
@@ -27,7 +27,8 @@ from torch.utils.data import Dataset
 
 from cdc_mm import console
 from cdc_mm.atomic import write_atomically
-from cdc_mm.checkpoints import cache_root, read_state_dict
+from cdc_mm.checkpoints import cache_root, check_weights, read_checkpoint, read_state_dict
+from cdc_mm.datasets.decoding import FORMATS
 from cdc_mm.engine import build_runner, prepare_training, read_config
 from cdc_mm.engine.console_runner import warnings_only
 from cdc_mm.evaluation.functional import (
@@ -39,13 +40,14 @@ from cdc_mm.evaluation.functional import (
     silhouette,
     unit_rows,
 )
-from cdc_mm.features import EncoderRows, Rows, other_neighbors
+from cdc_mm.features import EncoderRows, Rows, encoder_settings, other_neighbors
 from cdc_mm.shipped import find_shipped
 from cdc_mm.version import __version__
 from cdc_mm.wrappers import unwrap_model
 
 from .encoders import NamedEncoder, find_encoder
-from .sources import Pictures, as_folder, as_pictures, encode_pictures
+from .saved import plain_config, read_json
+from .sources import Pictures, as_folder, as_list, as_pictures, encode_pictures
 
 RECIPE = 'configs/folder/scan_lite0.py'
 _ROWS = 4096  # that pass the heads at once
@@ -54,6 +56,7 @@ _LEAST, _MOST, _STEPS = 10, 250, 250  # epochs at least and at most; steps that 
 _K_RANGE = (2, 30)
 _FLOATS = (np.float64, np.float32)  # of rows that are given
 _FORMAT = 'cdc_mm clusterer 1'
+_ONE_AT_A_TIME = threading.RLock()
 
 
 class ImageClusterer(TransformerMixin, ClusterMixin, BaseEstimator):
@@ -144,6 +147,7 @@ class ImageClusterer(TransformerMixin, ClusterMixin, BaseEstimator):
             ValueError: If there are fewer images than clusters, or a parameter is out of range.
         """
         self._check_parameters()
+        X = as_list(X)  # noqa: N806
         with self._showing(), _own_randomness():
             rows, dataset = self._training_rows(X)
             self._fit(rows, dataset)
@@ -174,6 +178,7 @@ class ImageClusterer(TransformerMixin, ClusterMixin, BaseEstimator):
     def encode(self, X: Any) -> np.ndarray:  # noqa: N803
         """Rows of features of images, (N, D); rows are checked and given back."""
         check_is_fitted(self)
+        X = as_list(X)  # noqa: N806
         with self._showing():
             folder, pictures = as_folder(X), as_pictures(X)
             if folder is None and pictures is None:
@@ -184,8 +189,8 @@ class ImageClusterer(TransformerMixin, ClusterMixin, BaseEstimator):
             if self.model_.encoder is None:
                 raise ValueError('this model was given rows of features: it knows no images')
             if folder is not None:
-                return np.asarray(self._open_folder(folder).rows[:])
-            return self._encode(pictures)
+                return np.asarray(self._open_folder(folder, self.model_.encoder).rows[:])
+            return self._encode(pictures, self.model_.encoder)
 
     # Files.
 
@@ -204,9 +209,9 @@ class ImageClusterer(TransformerMixin, ClusterMixin, BaseEstimator):
         write_page(self, path, assignments_of(self), title)
 
     def save(self, folder: Union[str, Path]) -> None:
-        """Write what :meth:`load` needs to predict: ``config.py``, ``model.pth``, two more.
+        """Write what :meth:`load` needs to predict: ``config.json``, ``model.pth``, two more.
 
-        ``tools/test.py config.py model.pth`` takes config and checkpoint of one that was given
+        ``tools/test.py config.json model.pth`` takes config and checkpoint of one that was given
         images.
 
         Raises:
@@ -214,7 +219,6 @@ class ImageClusterer(TransformerMixin, ClusterMixin, BaseEstimator):
         """
         check_is_fitted(self)
         folder = Path(folder)
-        folder.mkdir(parents=True, exist_ok=True)
         arrays = dict(labels=self.labels_, centers=self.cluster_centers_)
         about = dict(
             format=_FORMAT,
@@ -223,16 +227,18 @@ class ImageClusterer(TransformerMixin, ClusterMixin, BaseEstimator):
             n_clusters=self.n_clusters_,
             image_size=self.image_size_,
             feat_dim=self.feat_dim_,
-            parameters={k: v for k, v in self.get_params().items() if _is_plain(v)},
+            parameters={k: _plain(v) for k, v in self.get_params().items() if _is_plain(v)},
         )
-        write_atomically(folder / 'config.py', self.config_.pretty_text)
-        write_atomically(folder / 'clusterer.json', json.dumps(about, indent=1))
+        # Data, not a Python file: what is loaded runs no code of whoever made it.
+        write_atomically(folder / 'config.json', json.dumps(self.config_.to_dict(), indent=1))
         state = {name: value.cpu() for name, value in self.model_.state_dict().items()}
         _save(folder / 'model.pth', dict(state_dict=state, meta={}))
         _save(
             folder / 'clusters.pth',
             {name: torch.from_numpy(np.asarray(value)) for name, value in arrays.items()},
         )
+        # Last, as load looks for it.
+        write_atomically(folder / 'clusterer.json', json.dumps(about, indent=1))
 
     @classmethod
     def load(cls, folder: Union[str, Path], verbose: bool = False) -> 'ImageClusterer':
@@ -240,30 +246,45 @@ class ImageClusterer(TransformerMixin, ClusterMixin, BaseEstimator):
 
         Raises:
             FileNotFoundError: If there is no such folder.
-            ValueError: If it holds something else.
+            ValueError: If it holds something else, or is damaged.
         """
         folder = Path(folder)
         about_file = folder / 'clusterer.json'
         if not about_file.is_file():
             raise FileNotFoundError(f'{folder} holds no model: no clusterer.json is in it')
-        about = json.loads(about_file.read_text('utf-8'))
-        if not isinstance(about, dict) or about.get('format') != _FORMAT:
+        about = read_json(about_file)
+        if about.get('format') != _FORMAT:
             raise ValueError(f'{about_file} is of another version, or not of cdc_mm')
-        own = cls(**{**about['parameters'], 'verbose': verbose})
-        own.encoder_note_, own.image_size_ = about['encoder'], about['image_size']
-        own.n_clusters_, own.feat_dim_ = about['n_clusters'], about['feat_dim']
-        own.n_features_in_ = own.feat_dim_
-        own.config_ = read_config(str(folder / 'config.py'))
-        init_default_scope('mmpretrain')
-        with own._showing():
-            model = MODELS.build(
-                {'data_preprocessor': own.config_.data_preprocessor, **own.config_.model}
-            )
-            model.load_state_dict(read_state_dict(str(folder / 'model.pth')))
+        config = read_json(folder / 'config.json')
+        state = read_state_dict(str(folder / 'model.pth'))
+        arrays = read_checkpoint(str(folder / 'clusters.pth'))
+        try:
+            own = cls(**{**about['parameters'], 'verbose': verbose})
+            own.encoder_note_, own.image_size_ = about['encoder'], about['image_size']
+            own.n_clusters_, own.feat_dim_ = about['n_clusters'], about['feat_dim']
+            own.n_features_in_ = own.feat_dim_
+            own.labels_ = arrays['labels'].numpy()
+            own.cluster_centers_ = arrays['centers'].numpy()
+            own._check_parameters()
+            if not isinstance(own.image_size_, (int, type(None))):
+                raise ValueError(f'it sees images at {own.image_size_!r} pixels')
+            own.config_ = Config(config)
+            init_default_scope('mmpretrain')
+            with own._showing():
+                parts = dict(config['model'], data_preprocessor=config['data_preprocessor'])
+                model = MODELS.build(plain_config(parts))
+                check_weights(model, state, str(folder / 'model.pth'), 'resume')
+                model.load_state_dict(state)
+                width = model.standardize(torch.zeros(1, own.feat_dim_)).shape[1]
+            if own.cluster_centers_.shape != (model.num_clusters, width):
+                raise ValueError(f'it has centres of shape {own.cluster_centers_.shape}')
+            if own.n_clusters_ != model.num_clusters:
+                raise ValueError(f'it is said to have {own.n_clusters_} clusters')
+        except KeyError as error:
+            raise ValueError(f'the model in {folder} is damaged: it lacks {error}') from error
+        except (AttributeError, RuntimeError, TypeError, ValueError) as error:
+            raise ValueError(f'the model in {folder} is damaged: {error}') from error
         own.model_ = model.to(get_device()).eval()
-        arrays = torch.load(folder / 'clusters.pth', weights_only=True)
-        own.labels_ = arrays['labels'].numpy()
-        own.cluster_centers_ = arrays['centers'].numpy()
         return own
 
     # How it is done.
@@ -285,8 +306,7 @@ class ImageClusterer(TransformerMixin, ClusterMixin, BaseEstimator):
             encoder = MODELS.build(deepcopy(named.config))
             encoder.init_weights()
             cfg = self._folder_cfg(Path(folder))
-            settings = {k: v for k, v in named.config.items() if k not in ('weights', 'freeze')}
-            extract = EncoderRows(encoder, cfg['store_dir'], settings)
+            extract = EncoderRows(encoder, cfg['store_dir'], encoder_settings(named.config))
             images = extract.open(cfg['dataset'])
         missing = len(extract.find_store(images).missing(images.images.ids))
         return OpenedImages(images.dataset, encoder, missing)
@@ -320,7 +340,7 @@ class ImageClusterer(TransformerMixin, ClusterMixin, BaseEstimator):
             raise ValueError('this model was given rows of features: it knows no images')
         folder = as_folder(folder)
         with self._showing():
-            dataset = self._open_folder(folder)
+            dataset = self._open_folder(folder, self.model_.encoder)
             self._name_images(dataset, folder)
             count = len(dataset)
             nearest = np.zeros((count, 1), np.int64)
@@ -335,14 +355,15 @@ class ImageClusterer(TransformerMixin, ClusterMixin, BaseEstimator):
         k = self.n_clusters
         if k != 'auto' and (isinstance(k, bool) or not isinstance(k, (int, np.integer)) or k < 2):
             raise ValueError(f"n_clusters must be a whole number from 2, or 'auto', got {k!r}")
-        if self.epochs is not None and self.epochs < 1:
-            raise ValueError(f'epochs must be at least 1, got {self.epochs}')
-        if self.image_size is not None and self.image_size < 16:
-            raise ValueError(f'image_size must be at least 16, got {self.image_size}')
+        for name, least in (('image_size', 16), ('epochs', 1)):
+            value = getattr(self, name)
+            if value is not None and (not isinstance(value, (int, np.integer)) or value < least):
+                raise ValueError(f'{name} must be at least {least}, got {value!r}')
 
     @contextmanager
     def _showing(self) -> Iterator[None]:
-        with console.quiet(not self.verbose), warnings_only():
+        # mmengine's logger, the console and random numbers are those of the whole process.
+        with _ONE_AT_A_TIME, console.quiet(not self.verbose), warnings_only():
             yield
 
     def _training_rows(self, X: Any):  # noqa: N803
@@ -355,7 +376,7 @@ class ImageClusterer(TransformerMixin, ClusterMixin, BaseEstimator):
             return rows, None
         named = self.named_encoder
         self.encoder_config_, self.encoder_note_ = named.config, named.note
-        self.image_size_ = self.image_size or named.image_size
+        self.image_size_ = int(self.image_size or named.image_size or 0) or None
         if folder is not None:
             if self.image_size_ is None:
                 self.image_size_ = size_for(_short_edge_of_folder(folder))
@@ -367,7 +388,9 @@ class ImageClusterer(TransformerMixin, ClusterMixin, BaseEstimator):
             edges = [min(pictures.open(i).size) for i in _spread(len(pictures.items), 50)]
             self.image_size_ = size_for(int(np.median(edges)))
         self.paths_, self.items_ = pictures.names, pictures.items
-        rows = self._encode(pictures)
+        encoder = MODELS.build(deepcopy(self.encoder_config_))
+        encoder.init_weights()
+        rows = self._encode(pictures, encoder)
         self.n_features_in_ = rows.shape[1]
         return rows, None
 
@@ -381,10 +404,10 @@ class ImageClusterer(TransformerMixin, ClusterMixin, BaseEstimator):
             seed = int(self.random_state)
         count, self.feat_dim_ = rows.shape
         self.num_clusters_ = None
-        self.n_clusters_ = self.n_clusters
         if self.n_clusters == 'auto':
             self.num_clusters_ = self._choose(rows, seed)
-            self.n_clusters_ = self.num_clusters_.best
+        best = self.n_clusters if self.num_clusters_ is None else self.num_clusters_.best
+        self.n_clusters_ = int(best)
         _check_distinct(rows, self.n_clusters_)
         with ExitStack() as stack:
             work_dir = stack.enter_context(tempfile.TemporaryDirectory(prefix='cdc_mm'))
@@ -437,7 +460,7 @@ class ImageClusterer(TransformerMixin, ClusterMixin, BaseEstimator):
         if count % batch == 1:
             batch -= 1  # a batch of one image cannot be spread over clusters
         steps = -(-count // batch)
-        return batch, self.epochs or int(np.clip(_STEPS // steps, _LEAST, _MOST))
+        return batch, int(self.epochs or np.clip(_STEPS // steps, _LEAST, _MOST))
 
     def _describe(
         self,
@@ -507,24 +530,22 @@ class ImageClusterer(TransformerMixin, ClusterMixin, BaseEstimator):
         return dict(
             type='FeatureDataset',
             dataset=images,
-            encoder=deepcopy(self.encoder_config_),
+            encoder=deepcopy(getattr(self, 'encoder_config_', None)),
             store_dir=str(self.store_dir or default_store_dir()),
             num_workers=self.num_workers,
         )
 
-    def _open_folder(self, folder: Path):
-        if not hasattr(self, 'encoder_config_'):
-            self.encoder_config_ = self.config_.model.backbone.to_dict()
+    def _open_folder(self, folder: Path, encoder: Optional[nn.Module] = None):
+        cfg = self._folder_cfg(folder)
+        if encoder is not None:
+            # That of the model: the file that filled it may be gone.
+            cfg.update(encoder=encoder, settings=encoder_settings(self.config_.model.backbone))
         init_default_scope('mmpretrain')
-        return DATASETS.build(self._folder_cfg(folder))
+        return DATASETS.build(cfg)
 
-    def _encode(self, pictures: Pictures) -> np.ndarray:
+    def _encode(self, pictures: Pictures, encoder: nn.Module) -> np.ndarray:
         init_default_scope('mmpretrain')
         cfg = read_config(find_shipped(RECIPE), dict(image_size=self.image_size_))
-        encoder = getattr(getattr(self, 'model_', None), 'encoder', None)
-        if encoder is None or not hasattr(self, 'labels_'):
-            encoder = MODELS.build(deepcopy(self.encoder_config_))
-            encoder.init_weights()
         preprocessor = MODELS.build(dict(cfg.data_preprocessor, mean=encoder.mean, std=encoder.std))
         return encode_pictures(pictures, encoder, cfg.pipeline, preprocessor, get_device())
 
@@ -581,9 +602,9 @@ def _short_edge_of_folder(folder: Path) -> int:
     edges = []
     for i in _spread(len(images), 50):
         try:
-            with Image.open(images.get_data_info(i)['img_path']) as image:
+            with Image.open(images.get_data_info(i)['img_path'], formats=FORMATS) as image:
                 edges.append(min(image.size))
-        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        except Exception:  # damaged files make decoders raise anything
             continue
     return int(np.median(edges)) if edges else _LARGE
 
@@ -609,7 +630,13 @@ def _check_distinct(rows: Union[np.ndarray, Rows], num_clusters: int) -> None:
 
 
 def _is_plain(value: Any) -> bool:
-    return value is None or isinstance(value, (bool, int, float, str))
+    return value is None or isinstance(value, (bool, int, float, str, np.integer, os.PathLike))
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, np.integer):
+        return int(value)
+    return os.fspath(value) if isinstance(value, os.PathLike) else value
 
 
 def _save(path: Path, content: dict) -> None:
@@ -650,8 +677,12 @@ def _own_randomness() -> Iterator[None]:
 
 @contextmanager
 def _without_traces() -> Iterator[None]:
-    """Forget what mmengine keeps of a run: its logger with an open file, hub and visualizer."""
-    kinds = (MMLogger, MessageHub, UniversalVisualizer)
+    """Forget what mmengine keeps of a run, such as its logger with an open file.
+
+    The next run within the same second would get it, with paths that are gone.
+    """
+    # Each class keeps its own instances by the second that they were made in.
+    kinds = [kind for kind in _subclasses(ManagerMixin) if hasattr(kind, '_instance_dict')]
     before = [set(kind._instance_dict) for kind in kinds]
     try:
         yield
@@ -661,3 +692,9 @@ def _without_traces() -> Iterator[None]:
                 instance = kind._instance_dict.pop(name)
                 for handler in list(getattr(instance, 'handlers', ())):
                     handler.close()
+
+
+def _subclasses(kind: type) -> Iterator[type]:
+    for own in kind.__subclasses__():
+        yield own
+        yield from _subclasses(own)

@@ -23,7 +23,8 @@ def project_2d(rows: np.ndarray, seed: int) -> np.ndarray:
         seed (int): Of what is drawn.
 
     Returns:
-        np.ndarray: Places, shape (N, 2), float32. Fewer than four rows lie on a line.
+        np.ndarray: Places, shape (N, 2), float32. Fewer than four rows, and equal ones, lie on a
+        line.
 
     Raises:
         ValueError: If rows are not of that shape or not finite.
@@ -37,12 +38,16 @@ def project_2d(rows: np.ndarray, seed: int) -> np.ndarray:
     if rows.ndim != 2 or not np.isfinite(rows).all():
         raise ValueError(f'rows must be (images, values) and finite, got {rows.shape}')
     count = len(rows)
-    if count < 4 or not rows.std(axis=0).any():
-        # Too few for t-SNE, or all the same.
-        return np.stack([np.arange(count), np.zeros(count)], axis=1).astype(np.float32)
+    line = np.stack([np.arange(count), np.zeros(count)], axis=1).astype(np.float32)
     drawn = np.sort(np.random.RandomState(seed).permutation(count)[:MAX_FITTED])
+    if count < 4 or (rows[drawn] == rows[drawn[0]]).all():
+        # Too few for t-SNE, or all the same.
+        return line
     pca = PCA(min(_PCS, len(drawn), rows.shape[1]), random_state=seed).fit(rows[drawn])
     pcs = pca.transform(rows).astype(np.float32)
+    if not np.ptp(pcs[drawn], axis=0).any():
+        # t-SNE would divide by their variance, and crashes on what is not finite.
+        return line
     tsne = TSNE(
         perplexity=min(_PERPLEXITY, (len(drawn) - 1) / 3),
         init='pca' if pcs.shape[1] > 1 else 'random',

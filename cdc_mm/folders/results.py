@@ -31,7 +31,7 @@ def assignments_of(
     if duplicate_of is None:
         duplicate_of = clusterer.duplicate_of_
     return Assignments(
-        paths=clusterer.paths_,
+        paths=_unique(clusterer.paths_),
         cluster=cluster,
         confidence=np.minimum(confidence, 1.0),
         second=second,
@@ -164,15 +164,19 @@ def thumbnail(clusterer: ImageClusterer, index: int) -> Image.Image:
     items = clusterer.items_
     if items is None:
         raise ValueError('rows of features have no picture')
-    item = items[index]
-    if isinstance(item, (str, Path)):
-        with Image.open(item) as image:
-            image.draft('RGB', (256, 256))  # a JPEG is decoded at a part of its size
-            image = open_picture(image, str(item))
-    else:
-        image = open_picture(item, str(index))
+    image = open_picture(items[index], str(index), min_side=256)
     image.thumbnail((256, 256))
     return image
+
+
+def _unique(paths: Sequence[str]) -> List[str]:
+    """The paths; one that was given again has its number behind it."""
+    seen = set()
+    found = []
+    for i, path in enumerate(paths):
+        found.append(f'{path} ({i})' if path in seen else path)
+        seen.add(path)
+    return found
 
 
 def _some(numbers: np.ndarray) -> str:

@@ -2,7 +2,7 @@
 
 import os
 from pathlib import Path
-from typing import Any, List, NamedTuple, Optional, Sequence, Union
+from typing import Any, Iterator, List, NamedTuple, Optional, Sequence, Union
 
 import numpy as np
 import torch
@@ -12,11 +12,13 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from cdc_mm.console import track
+from cdc_mm.datasets.decoding import decode_image, rgb_pixels
 from cdc_mm.errors import RunError
 from cdc_mm.features.outputs import evaluating
 from cdc_mm.memory import keep_freed_memory
 
 _BATCH = 64
+_CHANNELS = ((), (1,), (3,), (4,))  # grey, colour, and colour with transparency
 
 
 class Pictures(NamedTuple):
@@ -56,51 +58,82 @@ def as_folder(given: Any) -> Optional[Path]:
     return path
 
 
+def as_list(given: Any) -> Any:
+    """What is given, as a list if it can be gone through but once or is a table's column."""
+    if isinstance(given, (set, frozenset, Iterator)):
+        return list(given)
+    if isinstance(given, Image.Image) or not hasattr(given, '__array__'):
+        return given
+    # Paths of pandas or NumPy; columns have indices of their own.
+    if getattr(given, 'ndim', None) == 1 and np.asarray(given).dtype.kind in 'OU':
+        return list(given)
+    return given
+
+
 def as_pictures(given: Any) -> Optional[Pictures]:
     """Images that are given one by one, or None for what may be rows of features.
 
     Raises:
-        ValueError: If an array of images has other values than 0 to 255 as uint8.
+        ValueError: If there are none, if one is given alone, or if arrays are not of uint8.
     """
-    if isinstance(given, np.ndarray) and given.dtype != object:
-        if given.ndim == 2 or given.ndim < 2:
-            return None
-        if given.dtype != np.uint8 or given.ndim > 4:
-            raise ValueError(
-                f'images must be an array of uint8, (N, H, W) or (N, H, W, 3), got {given.dtype} '
-                f'of shape {given.shape}'
-            )
+    if isinstance(given, Image.Image):
+        raise ValueError('one image is given: put it into a list')
+    if getattr(given, 'ndim', 0) > 2 and hasattr(given, '__array__'):
+        given = np.asarray(given)
+        _check_pixels(given, 'images', '(N, H, W) or (N, H, W, 3)', (3, 4))
         return Pictures(given, [str(i) for i in range(len(given))])
-    if not isinstance(given, (list, tuple, np.ndarray)) or not len(given):
+    if not isinstance(given, (list, tuple)):
         return None
-    if isinstance(given[0], (str, os.PathLike)):
-        return Pictures(given, [os.fspath(path) for path in given])
-    if isinstance(given[0], Image.Image) or (
-        isinstance(given[0], np.ndarray) and given[0].dtype == np.uint8 and given[0].ndim >= 2
-    ):
-        return Pictures(given, [str(i) for i in range(len(given))])
-    return None
+    if not len(given):
+        raise ValueError('there are no images: the list is empty')
+    first = given[0]
+    if not isinstance(first, (str, os.PathLike, Image.Image)) and getattr(first, 'ndim', 0) < 2:
+        return None
+    names = [
+        os.fspath(item) if isinstance(item, (str, os.PathLike)) else str(i)
+        for i, item in enumerate(given)
+    ]
+    return Pictures(given, names)
 
 
-def open_picture(item: Union[str, os.PathLike, Image.Image, np.ndarray], name: str) -> Image.Image:
+def _check_pixels(pixels: np.ndarray, what: str, shapes: str, dimensions: tuple) -> None:
+    channels = pixels.shape[dimensions[0] :]
+    if pixels.dtype != np.uint8 or pixels.ndim not in dimensions or channels not in _CHANNELS:
+        raise ValueError(
+            f'{what} must be an array of uint8, {shapes}, got {pixels.dtype} of shape '
+            f'{pixels.shape}'
+        )
+
+
+def open_picture(
+    item: Union[str, os.PathLike, Image.Image, np.ndarray],
+    name: str,
+    min_side: Optional[int] = None,
+) -> Image.Image:
     """A path, picture or array as a picture in RGB, turned as its camera says.
+
+    Args:
+        item (str | Path | PIL.Image.Image | np.ndarray): What is given.
+        name (str): For the error.
+        min_side (int, optional): Pixels of the shorter side that are enough, for a file.
 
     Raises:
         ValueError: If it is none.
     """
     try:
         if isinstance(item, (str, os.PathLike)):
-            with Image.open(item) as image:
-                return ImageOps.exif_transpose(image).convert('RGB')
+            if os.path.exists(item) and not os.path.isfile(item):
+                raise ValueError('it is no regular file')  # opening a pipe would wait for ever
+            # As the images of a folder are read.
+            pixels = decode_image(Path(item).read_bytes(), min_side=min_side)
+            return Image.fromarray(np.ascontiguousarray(pixels[..., ::-1]))
         if isinstance(item, Image.Image):
-            return ImageOps.exif_transpose(item).convert('RGB')
+            return Image.fromarray(rgb_pixels(ImageOps.exif_transpose(item)))
         pixels = np.asarray(item)
-        if pixels.dtype != np.uint8:
-            raise ValueError(f'it has values of {pixels.dtype}, not uint8')
-        return Image.fromarray(pixels[..., 0] if pixels.shape[2:] == (1,) else pixels).convert(
-            'RGB'
-        )
-    except (OSError, ValueError, TypeError, Image.DecompressionBombError) as error:
+        _check_pixels(pixels, 'it', '(H, W) or (H, W, 3)', (2, 3))
+        pixels = pixels[..., 0] if pixels.shape[2:] == (1,) else pixels
+        return Image.fromarray(rgb_pixels(Image.fromarray(pixels)))
+    except Exception as error:  # damaged files make decoders raise anything
         raise ValueError(f'{name} is no image that can be read: {error}') from error
 
 

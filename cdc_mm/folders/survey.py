@@ -1,6 +1,7 @@
 """A first look at a folder of images, before anything is computed."""
 
 import hashlib
+import warnings
 from collections import defaultdict
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -11,6 +12,7 @@ from mmpretrain.registry import DATASETS
 from PIL import Image
 
 from cdc_mm.console import track
+from cdc_mm.datasets.decoding import FORMATS, MAX_PIXELS, decode_image
 
 _GREY_SAMPLE = 200
 
@@ -20,10 +22,11 @@ class Survey(NamedTuple):
 
     Attributes:
         paths (list): Of all images, as the data set has them, N.
-        broken (np.ndarray): Which have no header that can be read, bool (N,).
+        broken (np.ndarray): Which have no header that can be read, or too many pixels, bool (N,).
         sizes (np.ndarray): Width and height in pixels, (N, 2); 0 of broken ones.
         grey (float): Share of grey images among some of them.
-        duplicate_of (np.ndarray): Index of the first image of the same bytes; -1 without one, (N,).
+        duplicate_of (np.ndarray): Index of the first image of the same bytes; -1 without one and
+            for broken ones, (N,).
     """
 
     paths: List[str]
@@ -69,7 +72,9 @@ def survey(root: str) -> Survey:
         dict(type='ImageFolder', data_root=str(root), with_label=False, pipeline=[])
     )
     paths = [dataset.get_data_info(i)['img_path'] for i in range(len(dataset))]
-    with ThreadPoolExecutor(8) as pool:
+    with ThreadPoolExecutor(8) as pool, warnings.catch_warnings():
+        # Pillow's of large images, which are told as broken.
+        warnings.simplefilter('ignore', Image.DecompressionBombWarning)
         heads = list(track(pool.map(_head, paths), 'looking at the images', len(paths)))
     sizes = np.array([head[:2] for head in heads]).reshape(-1, 2)
     broken = sizes[:, 0] == 0
@@ -78,38 +83,38 @@ def survey(root: str) -> Survey:
     sample = good[np.linspace(0, len(good) - 1, min(len(good), _GREY_SAMPLE)).astype(int)]
     grey = [_is_grey(paths[i]) for i in sample]
     grey = [value for value in grey if value is not None]
-    return Survey(
-        paths, broken, sizes, float(np.mean(grey)) if grey else 0.0, _duplicates(paths, lengths)
-    )
+    duplicates = _duplicates(paths, lengths, good)
+    return Survey(paths, broken, sizes, float(np.mean(grey)) if grey else 0.0, duplicates)
 
 
 def _head(path: str) -> Tuple[int, int, int]:
     """Width, height and bytes of a file; the first two 0 if it is no image."""
-    length = Path(path).stat().st_size
     try:
-        with Image.open(path) as image:
-            return (*image.size, length)
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
-        return 0, 0, length
+        with Image.open(path, formats=FORMATS) as image:
+            width, height = image.size
+        if 0 < width * height <= MAX_PIXELS:
+            return width, height, Path(path).stat().st_size
+    except Exception:  # damaged files make decoders raise anything
+        pass
+    return 0, 0, 0
 
 
 def _is_grey(path: str) -> Optional[bool]:
     try:
-        with Image.open(path) as image:
-            image.draft('RGB', (64, 64))
-            image.thumbnail((64, 64))
-            pixels = np.asarray(image.convert('RGB'), np.int16)
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        image = Image.fromarray(decode_image(Path(path).read_bytes(), min_side=64))
+    except (OSError, ValueError):
         return None
+    image.thumbnail((64, 64))
+    pixels = np.asarray(image, np.int16)
     return bool(np.ptp(pixels, axis=2).max() <= 2)
 
 
-def _duplicates(paths: List[str], lengths: np.ndarray) -> np.ndarray:
+def _duplicates(paths: List[str], lengths: np.ndarray, among: np.ndarray) -> np.ndarray:
     """Index of the first file of the same bytes, -1 without one; files of one length are read."""
     first = np.full(len(paths), -1)
     groups = defaultdict(list)
-    for index, length in enumerate(lengths.tolist()):
-        groups[length].append(index)
+    for index in among.tolist():
+        groups[lengths[index]].append(index)
     for group in groups.values():
         if len(group) == 1:
             continue

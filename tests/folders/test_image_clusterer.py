@@ -1,4 +1,9 @@
+import json
+import os
 import random
+import warnings
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,6 +17,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 import cdc_mm
 from cdc_mm import ClusterInferencer, ImageClusterer
 from cdc_mm.errors import RunError
+from cdc_mm.folders import survey
 
 ONE = 'asks for one cluster, and one is none'
 FLOAT32 = 'the heads compute in float32, and the check wants 1e-9'
@@ -230,3 +236,156 @@ def test_refusals(tmp_path, blobs, fitted, of_folder):
         make(tmp_path, encoder='resnet9000').fit(pictures(5))
     with pytest.raises(AttributeError, match="no attribute 'Clusterer'"):
         cdc_mm.Clusterer  # noqa: B018
+
+
+def test_a_model_of_a_stranger_runs_no_code(tmp_path, fitted):
+    fitted.save(tmp_path / 'model')
+    good = json.loads((tmp_path / 'model/config.json').read_text())
+    touch = dict(type='os.system', command=f'touch {tmp_path / "ran"}')
+    for change in (
+        dict(model=dict(good['model'], loss=touch)),
+        dict(model=dict(good['model'], backbone=touch)),
+        dict(model=touch),
+        dict(data_preprocessor=touch),
+        dict(model=dict(good['model'], _scope_='os')),
+        dict(model=dict(good['model'], backbone=dict(type='AutoModelForCausalLM'))),
+    ):
+        (tmp_path / 'model/config.json').write_text(json.dumps({**good, **change}))
+        with pytest.raises(ValueError, match=r'is damaged: its config names'):
+            ImageClusterer.load(tmp_path / 'model')
+    assert not (tmp_path / 'ran').exists()
+    (tmp_path / 'model/config.json').write_text(
+        json.dumps(dict(good, custom_imports=['antigravity']))
+    )
+    ImageClusterer.load(tmp_path / 'model')
+
+
+def test_a_damaged_model_is_told(tmp_path, fitted):
+    fitted.save(tmp_path / 'model')
+    files = {path.name: path.read_bytes() for path in (tmp_path / 'model').iterdir()}
+    assert len(files) == 4
+    about = json.loads(files['clusterer.json'])
+    damages = [(name, files[name][:100]) for name in files] + [
+        ('clusterer.json', json.dumps(dict(about, **change)).encode())
+        for change in (
+            dict(n_clusters=7), dict(feat_dim=7), dict(image_size='a'), dict(parameters=dict(x=1)),
+            dict(parameters=None),
+        )
+    ]  # fmt: skip
+    for name, content in damages:
+        (tmp_path / 'model' / name).write_bytes(content)
+        with pytest.raises(ValueError, match='damaged'):
+            ImageClusterer.load(tmp_path / 'model')
+        (tmp_path / 'model' / name).write_bytes(files[name])
+    (tmp_path / 'model/config.json').unlink()
+    with pytest.raises(FileNotFoundError, match=r'config\.json'):
+        ImageClusterer.load(tmp_path / 'model')
+    with pytest.raises(RunError, match='could not write'):
+        fitted.save(tmp_path / 'model/model.pth')
+
+
+def test_numbers_of_numpy_and_paths_are_saved(tmp_path, blobs):
+    found = ImageClusterer(np.int64(3), epochs=np.int64(1), store_dir=tmp_path).fit(blobs[0])
+    found.save(tmp_path / 'model')
+    again = ImageClusterer.load(tmp_path / 'model')
+    assert again.n_clusters == again.n_clusters_ == 3
+    assert again.store_dir == str(tmp_path)
+
+
+def test_fits_in_threads_and_within_a_second_do_not_mix(blobs):
+    with warnings.catch_warnings():
+        warnings.simplefilter('error')
+        wanted = ImageClusterer(3, epochs=1).fit(blobs[0]).probabilities_
+    with ThreadPoolExecutor(3) as pool:
+        found = list(pool.map(lambda _: ImageClusterer(3, epochs=1).fit(blobs[0]), range(3)))
+    for each in found:
+        np.testing.assert_array_equal(each.probabilities_, wanted)
+
+
+class Column:
+    """As pandas has it: its indices do not start at 0."""
+
+    ndim = 1
+
+    def __init__(self, values):
+        self.values = values
+
+    def __array__(self, *args, **kwargs):
+        return np.array(self.values, object)
+
+    def __iter__(self):
+        return iter(self.values)
+
+    def __getitem__(self, index):
+        return self.values[index - 5]
+
+
+def test_iterators_columns_and_mixed_lists(of_folder, folder, tmp_path):
+    paths = [str(folder / path) for path in of_folder.paths_[:6]]
+    wanted = of_folder.predict(paths).tolist()
+    mixed = [Path(paths[0]), Image.open(paths[1]), np.asarray(Image.open(paths[2])), *paths[3:]]
+    column = Column(paths)
+    tensor = torch.from_numpy(np.stack([np.asarray(Image.open(path)) for path in paths]))
+    for given in (iter(paths), (path for path in paths), np.array(paths), column, mixed, tensor):
+        assert of_folder.predict(given).tolist() == wanted
+    twice = make(tmp_path, epochs=1).fit([*paths, paths[0]])
+    twice.report(tmp_path / 'report.html')
+    channels_first = pictures(5).transpose(0, 3, 1, 2)
+    for given, message in (
+        ([], 'the list is empty'),
+        (Image.open(paths[0]), 'one image is given: put it into a list'),
+        (channels_first, r'images must be an array of uint8, .* of shape \(5, 3, 24, 24\)'),
+    ):
+        with pytest.raises(ValueError, match=message):
+            of_folder.predict(given)
+    for given in (list(channels_first), [*paths, None], list(pictures(3) / 255)):
+        with pytest.raises(RunError, match='is no image that can be read'):
+            of_folder.predict(given)
+
+
+def test_a_new_fit_takes_the_new_network(tmp_path):
+    found = make(tmp_path, epochs=1).fit(pictures(6))
+    found.set_params(encoder='timm:test_resnet.r160_in1k', weights=str(tmp_path / 'gone.pth'))
+    with pytest.raises(FileNotFoundError, match=r'gone\.pth'):
+        found.fit(pictures(6))
+    import timm
+
+    torch.save(timm.create_model('test_resnet').state_dict(), tmp_path / 'gone.pth')
+    found.fit(pictures(6))
+    assert found.feat_dim_ != 1280 and found.encode(pictures(2)).shape == (2, found.feat_dim_)
+    for i, pixels in enumerate(pictures(6)):
+        (tmp_path / 'photos').mkdir(exist_ok=True)
+        Image.fromarray(pixels).save(tmp_path / f'photos/{i}.png')
+    # The model has its network; the file may be gone, and rows that it made are known.
+    found.fit(tmp_path / 'photos').save(tmp_path / 'model')
+    (tmp_path / 'gone.pth').unlink()
+    stores = sorted(path.name for path in tmp_path.glob('encoder_*'))
+    again = ImageClusterer.load(tmp_path / 'model').assign(tmp_path / 'photos')
+    np.testing.assert_allclose(again.probabilities_, found.probabilities_, rtol=1e-4)
+    assert sorted(path.name for path in tmp_path.glob('encoder_*')) == stores
+
+
+def test_given_one_by_one_images_are_seen_as_those_of_a_folder(of_folder, tmp_path):
+    deep = (pictures(1)[0, ..., 0].astype(np.uint16)) * 257
+    clear = np.dstack([pictures(1)[0], np.full((24, 24), 60, np.uint8)])
+    Image.fromarray(deep).save(tmp_path / 'deep.png')
+    Image.fromarray(clear).save(tmp_path / 'clear.png')
+    with Image.open(tmp_path / 'deep.png') as opened:
+        assert opened.mode.startswith('I')
+    rows = of_folder.encode(tmp_path)
+    paths = [tmp_path / 'clear.png', tmp_path / 'deep.png']
+    for given in (paths, [Image.open(path) for path in paths]):
+        np.testing.assert_allclose(of_folder.encode(given), rows, atol=1e-3)
+    np.testing.assert_allclose(of_folder.encode([clear])[0], rows[0], atol=1e-3)
+
+
+def test_what_is_named_an_image_is_never_run_by_ghostscript(of_folder, tmp_path):
+    (tmp_path / 'x.jpg').write_bytes(b'%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EOF\n')
+    with Image.open(tmp_path / 'x.jpg') as image:
+        assert image.format == 'EPS'
+    with pytest.raises(RunError, match='no image of a known format'):
+        of_folder.predict([tmp_path / 'x.jpg'])
+    assert survey(str(tmp_path)).broken.all()
+    os.mkfifo(tmp_path / 'pipe.png')
+    with pytest.raises(RunError, match='no regular file'):
+        of_folder.predict([tmp_path / 'pipe.png'])

