@@ -31,7 +31,7 @@ def clear_errors() -> Iterator[None]:
         signal.getsignal(signal.SIGINT) is signal.SIG_DFL
         and threading.current_thread() is threading.main_thread()
     ):
-        signal.signal(signal.SIGINT, signal.default_int_handler)  # tools/ctrl_c.py
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # tools/early.py
     try:
         yield
     except (

@@ -10,7 +10,7 @@ import argparse
 import os.path as osp
 from types import SimpleNamespace
 
-import ctrl_c  # noqa: F401  (first)
+import early  # noqa: F401  (first)
 from shared_args import add_shared_args
 
 

@@ -16,7 +16,7 @@ import os
 import shlex
 import sys
 
-import ctrl_c  # noqa: F401  (first)
+import early  # noqa: F401  (first)
 
 
 def number_of_clusters(text: str):

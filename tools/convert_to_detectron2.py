@@ -3,7 +3,7 @@
 
 import argparse
 
-import ctrl_c  # noqa: F401  (first)
+import early  # noqa: F401  (first)
 
 
 def parse_args() -> argparse.Namespace:

@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import Optional
 
-import ctrl_c  # noqa: F401  (first)
+import early  # noqa: F401  (first)
 
 
 def parse_args() -> argparse.Namespace:

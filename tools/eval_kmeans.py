@@ -7,7 +7,7 @@ those of the test images.
 
 import argparse
 
-import ctrl_c  # noqa: F401  (first)
+import early  # noqa: F401  (first)
 import numpy as np
 from feature_args import add_feature_args, build_extractor
 

@@ -3,7 +3,7 @@
 
 import argparse
 
-import ctrl_c  # noqa: F401  (first)
+import early  # noqa: F401  (first)
 from feature_args import add_feature_args, build_extractor
 
 

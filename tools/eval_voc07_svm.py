@@ -3,7 +3,7 @@
 
 import argparse
 
-import ctrl_c  # noqa: F401  (first)
+import early  # noqa: F401  (first)
 import numpy as np
 from feature_args import add_feature_args, build_extractor
 from mmengine.utils import track_iter_progress

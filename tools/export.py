@@ -9,7 +9,7 @@ of the config's test data.
 
 import argparse
 
-import ctrl_c  # noqa: F401  (first)
+import early  # noqa: F401  (first)
 from shared_args import add_shared_args
 
 TOLERANCE = 1e-4

@@ -9,7 +9,7 @@ import os
 import signal
 import sys
 
-import ctrl_c  # noqa: F401  (first)
+import early  # noqa: F401  (first)
 
 if not os.environ.get('CDC_MM_TRACEBACK'):
     os.environ['CDC_MM_LAUNCHER'] = '1'  # the ranks leave their reasons to this process

@@ -7,7 +7,7 @@ file gets the first eight digits of its SHA-256: model.pth becomes model-0123abc
 
 import argparse
 
-import ctrl_c  # noqa: F401  (first)
+import early  # noqa: F401  (first)
 
 
 def parse_args() -> argparse.Namespace:

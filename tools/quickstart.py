@@ -5,7 +5,7 @@ import argparse
 import os.path as osp
 from typing import Tuple
 
-import ctrl_c  # noqa: F401  (first)
+import early  # noqa: F401  (first)
 import numpy as np
 from mmengine.config import Config
 from shared_args import OptionsAction

@@ -9,7 +9,7 @@ stopped, or with more seeds.
 
 import argparse
 
-import ctrl_c  # noqa: F401  (first)
+import early  # noqa: F401  (first)
 from shared_args import OptionsAction
 
 

@@ -6,7 +6,7 @@ import os
 import os.path as osp
 from copy import deepcopy
 
-import ctrl_c  # noqa: F401  (first)
+import early  # noqa: F401  (first)
 from mmengine.config import Config, ConfigDict
 from shared_args import add_shared_args
 

@@ -5,7 +5,7 @@ import argparse
 import os
 import os.path as osp
 
-import ctrl_c  # noqa: F401  (first)
+import early  # noqa: F401  (first)
 from mmengine.config import Config
 from shared_args import add_shared_args
 

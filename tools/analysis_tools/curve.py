@@ -8,7 +8,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-import ctrl_c  # noqa: F401  (first)
+import early  # noqa: F401  (first)
 
 
 def parse_args() -> argparse.Namespace:

@@ -13,7 +13,7 @@ from typing import Dict, List
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-import ctrl_c  # noqa: F401  (first)
+import early  # noqa: F401  (first)
 from mmengine.config import DictAction
 
 
