@@ -1,9 +1,10 @@
 """Imported first by every tool, before the libraries, which take seconds to import.
 
-Until its work begins, Ctrl-C ends a tool at once and in silence, where a KeyboardInterrupt would end
-in a traceback; :func:`cdc_mm.errors.clear_errors` takes over. And threads of torch that wait for
-each other sleep: on a machine with other work, such as that of data workers, they would keep
-busy the cores that they wait for.
+Until its work begins, Ctrl-C ends a tool at once and in silence, where a KeyboardInterrupt would
+end in a traceback; :func:`cdc_mm.errors.clear_errors` takes over.
+
+Threads of torch that wait for each other sleep: on a machine with other work, such as that of data
+workers, they would keep busy the cores that they wait for.
 """
 
 import os
