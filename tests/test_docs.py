@@ -189,3 +189,17 @@ def test_the_commands_for_own_images_run(tmp_path, monkeypatch, capsys):
 def test_tests_that_are_named_exist(page):
     named = re.findall(r'`(tests/[\w/]+\.py)`', (ROOT / page).read_text())
     assert [path for path in named if not (ROOT / path).is_file()] == []
+
+
+def test_the_example_for_a_folder_runs(tmp_path, monkeypatch, capsys):
+    (example,) = re.findall(
+        r'```python\n(.*?)```', (ROOT / 'docs/folder.md').read_text(), re.DOTALL
+    )
+    photos = generated.image_folder(tmp_path / 'photos', images_per_class=6, size=40)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path / 'cache'))
+    names = dict(photos=photos, new_photo=str(next(photos.rglob('*.jpg'))))
+    exec(example, names)
+    assert len(names['clusterer'].labels_) == 24
+    assert (tmp_path / 'report.html').is_file() and (tmp_path / 'cache/cdc_mm/features').is_dir()
+    assert capsys.readouterr().out.splitlines()[-1] in ('0', '1', '2')
