@@ -13,8 +13,10 @@ from cdc_mm.processes import sharing_errors
 
 from .store import ArrayWriter, FeatureStore, Rows, check_array, remove_array, writing_to
 
-# Queries whose rows are held at once for a table of neighbours.
+# Queries whose rows are held at once for a table of neighbours: the more, the less often all rows
+# are read; the fewer, the sooner there is progress to show.
 TABLE_QUERIES = 65_536
+_LEAST_QUERIES, _SHOWN_STEPS = 4096, 16
 
 
 def neighbor_table(
@@ -81,13 +83,14 @@ def other_neighbors(
 def _write_table(
     path: Path, rows: Union[np.ndarray, Rows], k: int, device: Union[str, torch.device]
 ) -> None:
-    starts = range(0, len(rows), TABLE_QUERIES)
+    queries = min(TABLE_QUERIES, max(_LEAST_QUERIES, len(rows) // _SHOWN_STEPS))
+    starts = range(0, len(rows), queries)
     say(f'the {k} nearest of {len(rows)} images')
     with writing_to(path.parent):
         writer = ArrayWriter(path, 'int32')
         try:
             for start in track(starts, 'neighbours'):
-                stop = min(start + TABLE_QUERIES, len(rows))
+                stop = min(start + queries, len(rows))
                 writer.append(other_neighbors(rows, k, device, start, stop))
             writer.finish({})
         finally:

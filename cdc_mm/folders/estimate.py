@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from mmengine.device import get_device
 
+from cdc_mm.features import nearest_neighbors
 from cdc_mm.features.outputs import evaluating
 from cdc_mm.memory import keep_freed_memory
 
@@ -16,6 +17,7 @@ from .image_clusterer import ImageClusterer
 from .survey import Survey
 
 _TRIED, _BATCH = 16, 32
+_QUERIES, _BANK = 512, 4096
 # Seconds of the rest (k-means of the heads, how sure, map, report), a part of them for each image;
 # measured on two cores.
 _REST, _REST_AN_IMAGE = 20, 0.002
@@ -35,7 +37,10 @@ def estimate_seconds(clusterer: ImageClusterer, folder: Union[str, Path], seen: 
     opened = clusterer.open_images(folder)
     missing, total = opened.missing, len(opened.images)
     encoding = missing * _seconds_an_image(opened, clusterer.num_workers) if missing else 0.0
-    training = clusterer.steps(total) * _seconds_a_step(clusterer, opened.encoder.feat_dim, total)
+    width = opened.encoder.feat_dim
+    training = clusterer.steps(total) * _seconds_a_step(clusterer, width, total)
+    if missing:  # else the neighbours are known, too
+        training += total**2 * _seconds_a_pair(width)
     rest = _REST + _REST_AN_IMAGE * total
     known = f' ({total - missing:,} are known)' if missing < total else ''
     return (
@@ -81,6 +86,14 @@ def _seconds_a_step(clusterer: ImageClusterer, feat_dim: int, total: int) -> flo
         times.append(time.perf_counter() - start)
     # Reading rows and the optimiser take as long again.
     return 2 * min(times)
+
+
+def _seconds_a_pair(feat_dim: int) -> float:
+    """To compare two rows, in the search for neighbours."""
+    queries, bank = torch.randn(_QUERIES, feat_dim), torch.randn(_BANK, feat_dim)
+    start = time.perf_counter()
+    nearest_neighbors(queries, bank, 21, get_device())
+    return (time.perf_counter() - start) / (_QUERIES * _BANK)
 
 
 def _rounded(seconds: float) -> str:
