@@ -81,6 +81,13 @@ def warnings_only() -> Iterator[None]:
         logger.handlers[:] = before
 
 
+def show_warnings_only(logger: MMLogger) -> None:
+    """Bring of what a run logs the warnings alone to the console."""
+    for handler in logger.handlers:
+        if isinstance(handler, ConsoleHandler):
+            handler.setLevel(logging.WARNING)
+
+
 class ConsoleHandler(logging.Handler):
     """Prints what is meant for a person, each line once.
 

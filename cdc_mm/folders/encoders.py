@@ -54,7 +54,7 @@ def find_encoder(name: str, weights: Optional[str] = None) -> NamedEncoder:
     return _known(name, weights)
 
 
-def _known(name: str, weights: Optional[str]) -> NamedEncoder:
+def _known(name: str, weights: Optional[str], offline_matters: bool = True) -> NamedEncoder:
     kind, _, model = name.partition(':')
     given = dict(weights=weights) if weights else {}
     if name in _LITE:
@@ -64,6 +64,12 @@ def _known(name: str, weights: Optional[str]) -> NamedEncoder:
         config = dict(type='TimmEncoder', name=model, freeze=True, **given)
         if not weights:
             config['pretrained'] = True
+            if offline_matters and _lacks_weights(model):
+                raise ValueError(
+                    f'the weights of {model} are not in the cache, and the hub of timm cannot be '
+                    'reached: fetch a file of them where there is a network, and name it by '
+                    '--weights (weights= in Python)'
+                )
         if 'dinov2' in model:
             # They were trained with 518 pixels, which takes five times as long.
             config['img_size'] = 224
@@ -103,7 +109,7 @@ def _known(name: str, weights: Optional[str]) -> NamedEncoder:
 
 def _choose() -> NamedEncoder:
     """A DINOv2 that is in the cache or that the hub has at hand, else Lite0."""
-    config, size, _ = _known(f'timm:{DINOV2}', None)
+    config, size, _ = _known(f'timm:{DINOV2}', None, offline_matters=False)
     if _is_cached(DINOV2):
         return NamedEncoder(config, size, 'DINOv2 (ViT-S/14), which is in the cache')
     if _reaches_hub():
@@ -113,13 +119,24 @@ def _choose() -> NamedEncoder:
     )
 
 
+def _lacks_weights(name: str) -> bool:
+    """Whether timm knows the model and there is no way to its weights."""
+    import timm
+
+    return timm.is_model(name) and not _is_cached(name) and not _reaches_hub()
+
+
 def _is_cached(name: str) -> bool:
+    """Whether the weights of a model that timm knows lie in the cache of its hub."""
+    import timm
+
     try:
         from huggingface_hub import try_to_load_from_cache
     except ImportError:
         return False
-    return any(
-        isinstance(try_to_load_from_cache(f'timm/{name}', file), str)
+    repository = getattr(timm.models.get_pretrained_cfg(name), 'hf_hub_id', None)
+    return repository is not None and any(
+        isinstance(try_to_load_from_cache(repository, file), str)
         for file in ('model.safetensors', 'pytorch_model.bin')
     )
 

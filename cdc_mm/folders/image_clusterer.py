@@ -30,7 +30,7 @@ from cdc_mm.atomic import write_atomically
 from cdc_mm.checkpoints import cache_root, check_weights, read_checkpoint, read_state_dict
 from cdc_mm.datasets.decoding import FORMATS
 from cdc_mm.engine import build_runner, prepare_training, read_config
-from cdc_mm.engine.console_runner import warnings_only
+from cdc_mm.engine.console_runner import show_warnings_only, warnings_only
 from cdc_mm.evaluation.functional import (
     NumClusters,
     agreement,
@@ -420,6 +420,8 @@ class ImageClusterer(TransformerMixin, ClusterMixin, BaseEstimator):
             cfg.experiment_name = Path(work_dir).name  # two runs may start in the same second
             stack.enter_context(_without_traces())
             runner = build_runner(cfg)
+            # Of a run whose log goes with it, progress and warnings are enough.
+            show_warnings_only(runner.logger)
             prepare_training(runner)
             losses = _Losses()
             runner.register_hook(losses, priority='LOWEST')
