@@ -50,7 +50,7 @@ def as_folder(given: Any) -> Optional[Path]:
     """
     if not isinstance(given, (str, os.PathLike)):
         return None
-    path = Path(given)
+    path = Path(given).expanduser()
     if not path.exists():
         raise FileNotFoundError(f'{path}: no such folder')
     if not path.is_dir():

@@ -395,3 +395,9 @@ def test_what_is_named_an_image_is_never_run_by_ghostscript(of_folder, tmp_path)
     os.mkfifo(tmp_path / 'pipe.png')
     with pytest.raises(RunError, match='no regular file'):
         of_folder.predict([tmp_path / 'pipe.png'])
+
+
+def test_a_folder_may_be_named_from_home(of_folder, folder, monkeypatch):
+    monkeypatch.setenv('HOME', str(folder.parent))
+    found = of_folder.predict(f'~/{folder.name}')
+    assert found.tolist() == of_folder.labels_.tolist()
