@@ -112,8 +112,8 @@ def main() -> None:
     print(
         f'\ncheckpoint  {checkpoint}\n'
         f'picture     {osp.join(cfg.work_dir, "contact_sheet.png")}\n'
-        '\nNext: evaluate the checkpoint again, or train on your own data (see the README)\n'
-        f'  source .venv/bin/activate\n'
+        '\nNext: cluster a folder of your own images, or evaluate the checkpoint again\n'
+        '  source .venv/bin/activate; tools/cluster.py PHOTOS --num-clusters 12 --out OUT\n'
         f'  tools/test.py configs/{name}.py {checkpoint}'
     )
 
