@@ -28,6 +28,7 @@ from .sources import as_folder
 from .survey import Survey, survey
 
 _MARK = 'cluster.json'  # tells a folder of ours from others
+_FORMAT = 'cdc_mm clusters 1'
 _TABLE, _PAGE, _MODEL = 'assignments.csv', 'report.html', 'model'
 
 
@@ -82,7 +83,7 @@ def cluster_folder(
                 f'the model {model} sees images by its own network and size: leave out encoder, '
                 'weights and image size'
             )
-        as_folder(folder)
+        folder = as_folder(folder)
         _claim(out, folder)
     elif not (out / _MARK).is_file() or not (out / _TABLE).is_file():
         raise FileNotFoundError(
@@ -118,15 +119,15 @@ def cluster_folder(
             )
             clusterer.image_size = _image_size(clusterer, seen)
             _check_count(num_clusters, seen)
-            say(estimate_seconds(clusterer, folder, seen))
+            say(estimate_seconds(clusterer, folder))
             clusterer.fit(folder)
         else:
             clusterer.num_workers = num_workers
             clusterer.store_dir = store_dir or clusterer.store_dir
             clusterer.assign(folder)
         # Tables and page belong together: until all are written there is nothing to give names to.
-        write_atomically(out / _MARK, json.dumps(dict(format='cdc_mm clusters 1')))
-        table = assignments_of(clusterer, _duplicates(clusterer.paths_, Path(folder), seen))
+        _mark(out)
+        table = assignments_of(clusterer, _duplicates(clusterer.paths_, folder, seen))
         table.write_csv(out / _TABLE)
         if parquet:
             table.write_parquet(out / 'assignments.parquet')
@@ -138,7 +139,7 @@ def cluster_folder(
             clusterer,
             out / _PAGE,
             table,
-            title=f'{Path(folder).resolve().name}: {table.num_clusters} clusters',
+            title=f'{folder.resolve().name}: {table.num_clusters} clusters',
             summary=[('Folder', str(folder)), ('Looked like', seen.lines()[0]), ('Took', taken)],
             warnings=warnings,
             recipe=f'{command}\n\nNames from this page: {_named(folder, out)}',
@@ -180,7 +181,11 @@ def _claim(out: Path, folder: Path) -> None:
     except OSError as error:
         raise RunError(f'{out} cannot be made: {error.strerror}') from error
     if not (out / _MARK).is_file():
-        write_atomically(out / _MARK, json.dumps(dict(format='cdc_mm clusters 1')))
+        _mark(out)
+
+
+def _mark(out: Path, **about) -> None:
+    write_atomically(out / _MARK, json.dumps(dict(format=_FORMAT, **about)))
 
 
 def _image_size(clusterer: ImageClusterer, seen: Survey) -> Optional[int]:
@@ -232,10 +237,7 @@ def _tell(clusterer: ImageClusterer, table: Assignments, out: Path, seconds: flo
         )
     for line in find_warnings(clusterer, table):
         say(f'note: {line}')
-    about = dict(
-        format='cdc_mm clusters 1', num_clusters=table.num_clusters, seconds=round(seconds, 1)
-    )
-    write_atomically(out / _MARK, json.dumps(about))
+    _mark(out, num_clusters=table.num_clusters, seconds=round(seconds, 1))
     say(f'took {timedelta(seconds=round(seconds))}; features are kept in {_store(clusterer)}')
     print(f'{out / _PAGE}\n{out / _TABLE}')
 

@@ -14,7 +14,6 @@ from cdc_mm.features.outputs import evaluating
 from cdc_mm.memory import keep_freed_memory
 
 from .image_clusterer import ImageClusterer
-from .survey import Survey
 
 _TRIED, _BATCH = 16, 32
 _QUERIES, _BANK = 512, 4096
@@ -23,13 +22,12 @@ _QUERIES, _BANK = 512, 4096
 _REST, _REST_AN_IMAGE = 20, 0.002
 
 
-def estimate_seconds(clusterer: ImageClusterer, folder: Union[str, Path], seen: Survey) -> str:
+def estimate_seconds(clusterer: ImageClusterer, folder: Union[str, Path]) -> str:
     """Say how long it will take, after a try with a few images.
 
     Args:
         clusterer (ImageClusterer): Not fitted.
         folder (str | Path): The images.
-        seen (Survey): Of the folder.
 
     Returns:
         str: A line.

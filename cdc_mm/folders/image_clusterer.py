@@ -36,6 +36,7 @@ from cdc_mm.evaluation.functional import (
     agreement,
     choose_num_clusters,
     cluster_stability,
+    count_distinct,
     linear_consistency,
     silhouette,
     unit_rows,
@@ -287,8 +288,6 @@ class ImageClusterer(TransformerMixin, ClusterMixin, BaseEstimator):
         own.model_ = model.to(get_device()).eval()
         return own
 
-    # How it is done.
-
     # What a tool asks before and after.
 
     @property
@@ -350,6 +349,8 @@ class ImageClusterer(TransformerMixin, ClusterMixin, BaseEstimator):
             self.curves_, self.num_clusters_ = {}, None
             self._describe(dataset.rows, nearest[:, 0], centers)
         return self
+
+    # How it is done.
 
     def _check_parameters(self) -> None:
         k = self.n_clusters
@@ -495,7 +496,7 @@ class ImageClusterer(TransformerMixin, ClusterMixin, BaseEstimator):
             )
 
     def _choose(self, rows: Union[np.ndarray, Rows], seed: int) -> NumClusters:
-        high = min(_K_RANGE[1], len(np.unique(np.asarray(rows), axis=0)) // 2)
+        high = min(_K_RANGE[1], count_distinct(rows, 2 * _K_RANGE[1]) // 2)
         if high < 2:
             raise ValueError(
                 f'{len(rows)} images are too few to say how many clusters there are: give '
@@ -620,15 +621,12 @@ def _check_distinct(rows: Union[np.ndarray, Rows], num_clusters: int) -> None:
     """Refuse fewer images, or fewer different ones, than clusters."""
     if len(rows) < num_clusters:
         raise ValueError(f'{len(rows)} images cannot be clustered into {num_clusters} clusters')
-    # A few will mostly do.
-    for count in {min(len(rows), 50 * num_clusters), len(rows)}:
-        distinct = len(np.unique(np.asarray(rows[:count]), axis=0))
-        if distinct >= num_clusters:
-            return
-    raise ValueError(
-        f'only {distinct} of {len(rows)} images differ: they cannot be clustered into '
-        f'{num_clusters} clusters'
-    )
+    distinct = count_distinct(rows, num_clusters)
+    if distinct < num_clusters:
+        raise ValueError(
+            f'only {distinct} of {len(rows)} images differ: they cannot be clustered into '
+            f'{num_clusters} clusters'
+        )
 
 
 def _is_plain(value: Any) -> bool:
