@@ -2,6 +2,7 @@ from .config import read_config, set_dataloader_defaults, use_amp
 from .config_keys import check_keys
 from .hooks import BroadcastBNHook, ContactSheetHook, SafeCheckpointHook
 from .optim_wrappers import CPUAmpOptimWrapper
+from .optimizers import ForeachLARS
 from .paths import naming_paths
 from .recipe import check_processes
 from .runner import build_runner, init_cpu_distribution, prepare_test, prepare_training
@@ -12,6 +13,7 @@ __all__ = [
     'CPUAmpOptimWrapper',
     'Claim',
     'ContactSheetHook',
+    'ForeachLARS',
     'SafeCheckpointHook',
     'build_runner',
     'check_keys',
