@@ -16,6 +16,7 @@ from cdc_mm.engine import holding
 from cdc_mm.engine.console_runner import warnings_only
 from cdc_mm.errors import RunError
 from cdc_mm.evaluation.functional import SURENESS
+from cdc_mm.features import tell_unreadable, told_once, unreadable
 
 from .assignments import Assignments, apply_names, read_csv
 from .copies import link_clusters
@@ -94,7 +95,7 @@ def cluster_folder(
             'writing Parquet needs pyarrow, which is not installed: pip install pyarrow, or leave '
             'out --parquet'
         )
-    with holding(out, '--out'):
+    with holding(out, '--out'), told_once():
         if names is not None:
             return _rename(folder, out, names, folders, parquet)
         start = time.monotonic()
@@ -106,6 +107,7 @@ def cluster_folder(
             seen = survey(folder)
         for line in seen.lines():
             say(line)
+        tell_unreadable(path for path, broken in zip(seen.paths, seen.broken) if broken)
         if model is None:
             clusterer = ImageClusterer(
                 num_clusters,
@@ -134,14 +136,14 @@ def cluster_folder(
         if model is None:
             clusterer.save(out / _MODEL)
         taken = str(timedelta(seconds=round(time.monotonic() - start)))
-        warnings = [line for line in seen.lines()[1:] if 'cannot be read' in line]
+        lost = sorted(set(seen.paths).difference(clusterer.items_))
         write_page(
             clusterer,
             out / _PAGE,
             table,
             title=f'{folder.resolve().name}: {table.num_clusters} clusters',
             summary=[('Folder', str(folder)), ('Looked like', seen.lines()[0]), ('Took', taken)],
-            warnings=warnings,
+            warnings=[unreadable(lost)] if lost else [],
             recipe=f'{command}\n\nNames from this page: {_named(folder, out)}',
         )
         if folders:

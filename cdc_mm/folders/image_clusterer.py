@@ -41,7 +41,7 @@ from cdc_mm.evaluation.functional import (
     silhouette,
     unit_rows,
 )
-from cdc_mm.features import EncoderRows, Rows, encoder_settings, other_neighbors
+from cdc_mm.features import EncoderRows, Rows, encoder_settings, other_neighbors, told_once
 from cdc_mm.shipped import find_shipped
 from cdc_mm.version import __version__
 from cdc_mm.wrappers import unwrap_model
@@ -364,7 +364,7 @@ class ImageClusterer(TransformerMixin, ClusterMixin, BaseEstimator):
     @contextmanager
     def _showing(self) -> Iterator[None]:
         # mmengine's logger, the console and random numbers are those of the whole process.
-        with _ONE_AT_A_TIME, console.quiet(not self.verbose), warnings_only():
+        with _ONE_AT_A_TIME, console.quiet(not self.verbose), warnings_only(), told_once():
             yield
 
     def _training_rows(self, X: Any):  # noqa: N803
@@ -422,7 +422,7 @@ class ImageClusterer(TransformerMixin, ClusterMixin, BaseEstimator):
             stack.enter_context(_without_traces())
             runner = build_runner(cfg)
             # Of a run whose log goes with it, progress and warnings are enough.
-            show_warnings_only(runner.logger)
+            show_warnings_only(runner)
             prepare_training(runner)
             losses = _Losses()
             runner.register_hook(losses, priority='LOWEST')

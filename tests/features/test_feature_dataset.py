@@ -197,9 +197,7 @@ def test_unreadable_images_are_left_out(root, weights, tmp_path, capsys):
     faulty = root / 'train/a/2.jpg'
     faulty.write_bytes(b'no image')
     dataset = build(root, weights, tmp_path, views=dict(view1='neighbor'), num_neighbors=6)
-    assert f'1 images could not be read and are left out, such as {faulty}' in (
-        capsys.readouterr().out
-    )
+    assert f'1 image could not be read and is left out: {faulty}' in (capsys.readouterr().out)
     assert len(dataset) == 7
     samples = batch_of(dataset, 7)['data_samples']
     assert [sample.sample_idx for sample in samples] == list(range(7))

@@ -60,8 +60,11 @@ def out(tmp_path_factory):
 def test_writes_tables_report_model_and_links(out):
     root, printed = out
     assert '22 images, all 24 x 24 pixels, in colour' in printed
-    assert '1 cannot be read and are left out' in printed and 'broken.png' in printed
-    assert '1 are copies of others' in printed and 'about ' in printed
+    # Once in the whole run, though it is come across in each part of it.
+    assert printed.count('could not be read') == printed.count('broken.png') == 1
+    assert '1 image could not be read and is left out: ' in printed
+    assert '1 is a copy of another' in printed and 'about ' in printed
+    assert 'log: ' not in printed  # which would be gone
     rows = table(root / 'out/assignments.csv')
     assert len(rows) == 21
     by_name = {row['image']: row for row in rows}
@@ -103,9 +106,12 @@ def test_a_model_assigns_new_images(out, tmp_path):
     model = root / 'out/model'
     tested = run(
         model / 'config.json', model / 'model.pth', '--data', new,
-        '--out', tmp_path / 'test.csv', '--work-dir', tmp_path / 'work', tool='test',
+        '--out', tmp_path / 'test.csv', '--work-dir', tmp_path / 'work',
+        '--show-dir', tmp_path / 'shown', tool='test',
     )  # fmt: skip
     assert tested.returncode == 0, tested.stderr
+    sheets = sorted(path.name for path in (tmp_path / 'shown').glob('contact*'))
+    assert sheets == ['contact_sheet.png', 'contact_sheet_least_certain.png']
     clusters = {row['image'].split('/')[-1]: row['cluster'] for row in table(tmp_path / 'test.csv')}
     assert clusters['plain.png'] == colours['plain.png']['cluster']
 
@@ -196,7 +202,13 @@ def test_broken_files_do_not_end_a_run_and_are_no_copies(tmp_path, found, few_ep
     table = found(folder)
     assert len(table) == 5 and (table.duplicate_of == -1).all()
     printed = capsys.readouterr().out
-    assert '120 cannot be read and are left out' in printed
+    first = ', '.join(str(folder / f'a/{i}.jpg') for i in (0, 1, 10))
+    assert f'120 images could not be read and are left out, such as {first}\n' in printed
+    # Two more are found when they are decoded.
+    assert f'2 more images could not be read and are left out: {folder}/cut.jpg, ' in printed
+    assert printed.count('could not be read') == 2
+    page = (tmp_path / 'out/report.html').read_text()
+    assert '122 images could not be read' in page
 
 
 def test_images_that_are_all_alike_are_assigned(tmp_path, found, few_epochs):
