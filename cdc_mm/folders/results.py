@@ -120,8 +120,10 @@ def find_warnings(clusterer: ImageClusterer, assignments: Assignments) -> List[s
         )
     copies = int((assignments.duplicate_of >= 0).sum())
     if copies:
-        images = '1 image is a copy' if copies == 1 else f'{copies:,} images are copies'
-        lines.append(f'{images} of others (duplicate_of in the table).')
+        images = '1 image is a copy of another'
+        if copies > 1:
+            images = f'{copies:,} images are copies of others'
+        lines.append(f'{images} (duplicate_of in the table).')
     near = int((assignments.near_duplicate_of >= 0).sum())
     if near:
         more = ' more' if copies else ''
