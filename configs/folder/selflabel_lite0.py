@@ -1,7 +1,7 @@
-# Trains the network of scan_lite0.py, too, from where its clusters are: confident clusters of images
-# are labels of strong views of them (self-labelling). It sees each image three times in an epoch,
-# forwards and once backwards: for those with a GPU or patience. --finetune of tools/cluster.py runs
-# it; by itself it goes on from a checkpoint of scan_lite0.py.
+# Trains the network of scan_lite0.py, too, from where its clusters are: confident clusters of
+# images are labels of strong views of them (self-labelling). It sees each image three times in an
+# epoch, forwards and once backwards: for those with a GPU or patience. --finetune of
+# tools/cluster.py runs it; by itself it goes on from a checkpoint of scan_lite0.py.
 _base_ = './scan_lite0.py'
 
 num_clusters = 10
