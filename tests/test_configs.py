@@ -401,7 +401,7 @@ def test_mmengine_alone_trains_a_shipped_config(tmp_path):
 def test_the_baseline_is_trained_as_cdc(name):
     """Table 7 compares the two: network, data and schedule are the same, but for clipping."""
     cdc = Config.fromfile(ROOT / f'configs/cdc_{name}.py')
-    moco = Config.fromfile(ROOT / f'configs/baselines/mocov2_{name}.py')
+    moco = Config.fromfile(ROOT / f'configs/baselines/mocov2/mocov2_{name}.py')
     cdc.optim_wrapper.pop('clip_grad', None)
     cdc.train_cfg.pop('val_interval')
     assert moco.model.backbone == cdc.model.backbone

@@ -1,6 +1,6 @@
 # MoCo v2 on the digits, to compare with cdc_digits.py, with its network, data and schedule: see
 # mocov2_r18_cifar10.py. Neither clips gradients.
-_base_ = ['../_base_/datasets/digits.py', '../_base_/runtime.py']
+_base_ = ['../../_base_/datasets/digits.py', '../../_base_/runtime.py']
 
 epochs = 160
 batch_size = 128

@@ -5,7 +5,7 @@
 #   that benchmark, so that CDC uses each image twice as often;
 # - its gradients are not clipped: clipping mends the first steps of CDC's cross-entropy, which is
 #   not there, and the benchmark has none. Not measured on CIFAR-10.
-_base_ = ['../_base_/datasets/cifar10.py', '../_base_/runtime.py']
+_base_ = ['../../_base_/datasets/cifar10.py', '../../_base_/runtime.py']
 
 epochs = 1200
 batch_size = 512
