@@ -1,5 +1,15 @@
 from .assigners import SinkhornAssigner
-from .clusterers import CDC, SCAN, BaseClusterer, CDCMoCoV3, MultiHead, SelfLabel
+from .clusterers import (
+    CDC,
+    DEC,
+    SCAN,
+    TEMI,
+    TURTLE,
+    BaseClusterer,
+    CDCMoCoV3,
+    MultiHead,
+    SelfLabel,
+)
 from .data_preprocessors import MultiViewDataPreprocessor
 from .encoders import (
     BaseEncoder,
@@ -15,7 +25,10 @@ from .losses import CDCLoss, SCANLoss, SelfLabelLoss
 
 __all__ = [
     'CDC',
+    'DEC',
     'SCAN',
+    'TEMI',
+    'TURTLE',
     'BaseClusterer',
     'BaseEncoder',
     'CDCHead',

@@ -8,6 +8,8 @@ from .functional import (
 )
 from .scan_loss import SCANLoss
 from .self_label_loss import SelfLabelLoss
+from .student_t import student_t_scores, target_distribution
+from .temi_loss import temi_loss
 
 __all__ = [
     'CDCLoss',
@@ -18,4 +20,7 @@ __all__ = [
     'info_nce',
     'max_confidence',
     'self_label_cross_entropy',
+    'student_t_scores',
+    'target_distribution',
+    'temi_loss',
 ]
