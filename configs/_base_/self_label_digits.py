@@ -1,5 +1,5 @@
-# The two views of self-labelling on the digits: the weak one is the image itself, the strong one has
-# larger affine maps than CDC's views, and cutout.
+# The two views of self-labelling on the digits: the weak one is the image itself, the strong one
+# has larger affine maps than CDC's views, and cutout.
 weak_view = dict()
 strong_view = dict(
     affine=dict(

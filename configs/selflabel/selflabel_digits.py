@@ -12,7 +12,6 @@ model = dict(
     clusterer={{_base_.model}},
     loss=dict(type='SelfLabelLoss', threshold=threshold),
 )
-
 data_preprocessor = dict(
     views=dict(view1=None, view2=None, weak=_base_.weak_view, strong=_base_.strong_view)
 )

@@ -1,5 +1,5 @@
-# SCAN's last step, self-labelling: the whole network learns from what the head of least loss is sure
-# of, at SCAN's threshold. It starts from a checkpoint of scan_digits.py.
+# SCAN's last step, self-labelling: the whole network learns from what the head of least loss is
+# sure of, at SCAN's threshold. It starts from a checkpoint of scan_digits.py.
 _base_ = [
     '../../_base_/datasets/digits_images.py',
     '../../_base_/self_label_digits.py',

@@ -1,6 +1,6 @@
 # TURTLE with the settings of its paper: Adam with 1e-3 inside and outside, 10 steps of the
-# classifier in each step. Batches are of 1,000 images, the paper's of 10,000; of 50,000 images these
-# are its 6,000 steps.
+# classifier in each step. Batches are of 1,000 images, the paper's of 10,000; of 50,000 images
+# these are its 6,000 steps.
 _base_ = ['../../_base_/datasets/lite0_rows.py', '../../_base_/rows_runtime.py']
 
 num_clusters = 10
