@@ -2,7 +2,11 @@ from .broadcast_bn_hook import BroadcastBNHook
 from .collapse_watch_hook import CollapseWatchHook
 from .consensus_hook import ConsensusHook
 from .contact_sheet_hook import ContactSheetHook
+<<<<<<< HEAD
+from .dec_hook import DECHook
+=======
 from .device_info_hook import DeviceInfoHook
+>>>>>>> main
 from .exact_resume_hook import ExactResumeHook
 from .faulty_images_hook import FaultyImagesHook
 from .fit_rows_hook import FitRowsHook
@@ -22,7 +26,11 @@ __all__ = [
     'CollapseWatchHook',
     'ConsensusHook',
     'ContactSheetHook',
+<<<<<<< HEAD
+    'DECHook',
+=======
     'DeviceInfoHook',
+>>>>>>> main
     'ExactResumeHook',
     'FaultyImagesHook',
     'FitRowsHook',
