@@ -5,17 +5,21 @@ from .functional import (
     info_nce,
     max_confidence,
     self_label_cross_entropy,
+    swapped_prediction,
 )
 from .scan_loss import SCANLoss
 from .self_label_loss import SelfLabelLoss
+from .swapped_prediction_loss import SwappedPredictionLoss
 
 __all__ = [
     'CDCLoss',
     'SCANLoss',
     'SelfLabelLoss',
+    'SwappedPredictionLoss',
     'cluster_cross_entropy',
     'in_batch_info_nce',
     'info_nce',
     'max_confidence',
     'self_label_cross_entropy',
+    'swapped_prediction',
 ]
