@@ -2,6 +2,7 @@ from .broadcast_bn_hook import BroadcastBNHook
 from .collapse_watch_hook import CollapseWatchHook
 from .consensus_hook import ConsensusHook
 from .contact_sheet_hook import ContactSheetHook
+from .dec_hook import DECHook
 from .exact_resume_hook import ExactResumeHook
 from .faulty_images_hook import FaultyImagesHook
 from .fit_rows_hook import FitRowsHook
@@ -21,6 +22,7 @@ __all__ = [
     'CollapseWatchHook',
     'ConsensusHook',
     'ContactSheetHook',
+    'DECHook',
     'ExactResumeHook',
     'FaultyImagesHook',
     'FitRowsHook',

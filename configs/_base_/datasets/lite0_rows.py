@@ -1,4 +1,4 @@
-# A folder of images by the rows of EfficientNet-Lite0, pretrained on ImageNet and frozen: each image
+# A folder of images by the rows of EfficientNet-Lite0, pretrained on ImageNet and frozen: an image
 # passes the network once. In training an item is the row of an image and of one of its nearest.
 # Tests are of images, which may be new ones: the checkpoint holds the network too.
 data_root = 'data/images'
