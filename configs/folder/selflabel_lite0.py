@@ -23,7 +23,7 @@ scan = dict(
     num_clusters=num_clusters,
     num_heads=num_heads,
     num_components=num_components,
-    backbone=dict(type='EfficientNetLite', variant=0),
+    backbone=dict(type='EfficientNetLite', variant=0, mirror=True),
 )
 model = dict(type='SelfLabel', clusterer=scan, loss=dict(type='SelfLabelLoss', threshold=threshold))
 strong_view = dict(
