@@ -137,9 +137,11 @@ def pot_sinkhorn(scores: Tensor):
 
 def losses(settings: Settings) -> List[Row]:
     batch, queue, width = settings.pick((512, 4096, 138), (16, 64, 12))
-    query = torch.randn(batch, width, device=settings.device, requires_grad=True)
-    key = torch.randn(batch, width, device=settings.device)
-    negatives = torch.randn(queue, width, device=settings.device)
+    query, key, negatives = (
+        F.normalize(torch.randn(count, width, device=settings.device), dim=1)
+        for count in (batch, batch, queue)
+    )
+    query.requires_grad_()
 
     def by_autograd() -> None:
         held = negatives.clone()  # as enqueueing would change what backward needs
