@@ -123,11 +123,14 @@ def warnings_only() -> Iterator[None]:
         logger.handlers[:] = before
 
 
-def show_warnings_only(logger: MMLogger) -> None:
-    """Bring of what a run logs the warnings alone to the console."""
-    for handler in logger.handlers:
+def show_warnings_only(runner: Runner) -> None:
+    """Bring of what a run logs the warnings alone to the console, and not where the log is."""
+    for handler in runner.logger.handlers:
         if isinstance(handler, ConsoleHandler):
             handler.setLevel(logging.WARNING)
+    for hook in runner.hooks:
+        if isinstance(hook, ProgressHook):
+            hook.log_told = True
 
 
 class ConsoleHandler(logging.Handler):

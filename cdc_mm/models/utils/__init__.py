@@ -1,6 +1,6 @@
 from cdc_mm.wrappers import unwrap_model
 
-from .distributed import gather_rows, shuffled_forward
+from .distributed import gather_rows, global_mean, shuffled_forward
 from .pseudo_labels import PseudoLabels
 from .tensors import as_float, full_precision
 
@@ -9,6 +9,7 @@ __all__ = [
     'as_float',
     'full_precision',
     'gather_rows',
+    'global_mean',
     'shuffled_forward',
     'unwrap_model',
 ]
