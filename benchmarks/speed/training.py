@@ -211,7 +211,7 @@ def mmpretrain_moco(settings: Settings) -> List[Row]:
         cfg.work_dir = folder
         cfg.model.symmetric = False
         ours = Bare(build(cfg))
-        baseline = apis.read_config('configs/baselines/mocov2_r18_cifar10.py')
+        baseline = apis.read_config('configs/baselines/mocov2/mocov2_r18_cifar10.py')
     baseline.model.backbone.update(settings.pick({}, dict(stem_channels=4, base_channels=4)))
     baseline.model.neck.in_channels = settings.pick(512, 32)
     preprocessor = dict(
