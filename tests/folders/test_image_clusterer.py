@@ -225,6 +225,8 @@ def test_refusals(tmp_path, blobs, fitted, of_folder):
             ImageClusterer(value).fit(blobs[0])
     for kwargs, message in (
         (dict(epochs=0), 'epochs must be at least 1, got 0'),
+        (dict(finetune_epochs=-1), 'finetune_epochs must be at least 0, got -1'),
+        (dict(finetune_epochs=1), 'finetune_epochs needs a folder of images'),
         (dict(image_size=8), 'image_size must be at least 16, got 8'),
     ):
         with pytest.raises(ValueError, match=message):

@@ -7,9 +7,11 @@ import sys
 
 import numpy as np
 import pytest
+import torch
 from helpers import run_tool
 from PIL import Image
 
+from cdc_mm import ClusterInferencer, ImageClusterer
 from cdc_mm.apis import clear_errors, clear_run_errors, cluster_folder
 from cdc_mm.errors import RunError
 
@@ -291,3 +293,35 @@ def test_parquet_without_pyarrow_is_told_before_the_work(tmp_path, found, monkey
     with pytest.raises(RunError, match='leave out --parquet'):
         found(fill(tmp_path / 'photos', 6), parquet=True)
     assert not (tmp_path / 's').exists()
+
+
+@pytest.mark.parametrize('taken', [True, False])
+def test_the_network_learns_too_and_is_taken_if_it_is_no_worse(
+    tmp_path, found, few_epochs, monkeypatch, capsys, taken
+):
+    folder = fill(tmp_path / 'photos', 9)
+    (folder / 'aa.jpg').write_bytes(b'')  # not among those that it learns from
+    values = iter([0.9, 0.9 if taken else 0.899, 0.95, 0.95])
+    monkeypatch.setattr(
+        'cdc_mm.folders.image_clusterer.linear_consistency', lambda *_: next(values)
+    )
+    table = found(folder, finetune_epochs=2)
+    printed = capsys.readouterr().out
+    assert ' for the network to learn, too; ' in printed
+    assert f'the trained network is {"taken" if taken else "not taken"}: ' in printed
+    assert printed.count('could not be read') == 1
+    page = (tmp_path / 'out/report.html').read_text()
+    assert ('trained on these images' in page) == taken == ('loss_selflabel' in page)
+    # What is saved assigns as the table says, by whichever network.
+    names = [path for path in table.paths if path != 'new\nline.png']
+    again = ClusterInferencer(tmp_path / 'out/model')([folder / name for name in names])
+    confidence = {p: c for p, c in zip(table.paths, table.confidence, strict=True)}
+    for name, prediction in zip(names, again, strict=True):
+        assert prediction['confidence'] == pytest.approx(confidence[name], abs=1e-4)
+    released = ImageClusterer(3, image_size=32).open_images(folder).encoder.state_dict()
+    model = ImageClusterer.load(tmp_path / 'out/model').model_
+    moved = any(not torch.equal(v, released[k]) for k, v in model.encoder.state_dict().items())
+    assert moved == taken and model.frozen
+    if taken:
+        table = found(folder, model=tmp_path / 'out/model')
+        assert np.allclose(table.confidence, list(confidence.values()), atol=1e-4)
