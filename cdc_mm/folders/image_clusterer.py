@@ -56,6 +56,7 @@ _ROWS = 4096  # that pass the heads at once
 _SMALL, _LARGE = 128, 224  # sizes that images are seen at
 _LEAST, _MOST, _STEPS = 10, 250, 250  # epochs at least and at most; steps that are enough
 _K_RANGE = (2, 30)
+_MOST_COMPARED = 100_000  # images that are assigned: each with each takes time by the square
 _NEAR, _NEAREST = 0.95, 4  # cosine of images that hardly differ; neighbours that are looked at
 _FLOATS = (np.float64, np.float32)  # of rows that are given
 _FORMAT = 'cdc_mm clusterer 1'
@@ -104,7 +105,8 @@ class ImageClusterer(TransformerMixin, ClusterMixin, BaseEstimator):
         curves_ (dict): Losses by epoch.
         distances_ (np.ndarray): Of each image to the centre of its cluster, (N,).
         points_ (np.ndarray): The rows as the heads see them, (N, C).
-        nearest_similarity_ (np.ndarray): Cosine of each image and the nearest other, (N,).
+        nearest_similarity_ (np.ndarray): Cosine of each image and the nearest other, (N,); NaN
+            where :meth:`assign` was given more than 100,000.
         near_pairs_ (np.ndarray): Numbers of images whose rows hardly differ (a cosine above 0.95),
             of each with its nearest four, (P, 2).
         duplicate_of_ (np.ndarray): Index of the first image with the same row, or -1, (N,).
@@ -356,8 +358,8 @@ class ImageClusterer(TransformerMixin, ClusterMixin, BaseEstimator):
             dataset = self._open_folder(folder, self.model_.encoder)
             self._name_images(dataset, folder)
             count = len(dataset)
-            nearest = np.zeros((count, 1), np.int64)
-            if count > 1:
+            nearest = np.zeros((count, 0), np.int64)
+            if 1 < count <= _MOST_COMPARED:
                 most = min(_NEAREST, count - 1)
                 nearest = other_neighbors(dataset.rows, most, get_device(), 0, count)
             centers = self.cluster_centers_
@@ -636,7 +638,8 @@ def _compare(
         row that equals each or -1 (N,).
     """
     count = len(rows)
-    similarity, pairs, digests = np.empty(count, np.float32), [], []
+    similarity, digests = np.full(count, np.nan, np.float32), []
+    pairs = [np.empty((0, 2), np.int64)]
     for start in range(0, count, _ROWS):
         own = np.asarray(rows[start : start + _ROWS], np.float32)
         unit = unit_rows(own)
@@ -652,9 +655,7 @@ def _compare(
         digests += map(_digest, own)
     first = {}
     equal = np.array([first.setdefault(digest, i) for i, digest in enumerate(digests)])
-    pairs = np.concatenate(pairs)
-    pairs = pairs[pairs[:, 0] != pairs[:, 1]]  # of a single image, which has no other
-    return similarity, pairs, np.where(equal == np.arange(count), -1, equal)
+    return similarity, np.concatenate(pairs), np.where(equal == np.arange(count), -1, equal)
 
 
 def _digest(row: np.ndarray) -> bytes:

@@ -227,13 +227,17 @@ def test_broken_files_do_not_end_a_run_and_are_no_copies(tmp_path, found, few_ep
     assert '122 images could not be read' in page
 
 
-def test_images_that_are_all_alike_are_assigned(tmp_path, found, few_epochs):
+def test_images_that_are_all_alike_are_assigned(tmp_path, found, few_epochs, monkeypatch):
     found(fill(tmp_path / 'photos', 6))
     (tmp_path / 'same').mkdir()
     for i in range(12):
         Image.new('RGB', (20 + i, 20 + i), 'red').save(tmp_path / f'same/{i}.png')
     table = found(tmp_path / 'same', model=tmp_path / 'out/model')
-    assert len(set(table.cluster.tolist())) == 1
+    assert len(set(table.cluster.tolist())) == 1 and (table.near_duplicate_of >= 0).sum() == 11
+    with monkeypatch.context() as patch:
+        patch.setattr('cdc_mm.folders.image_clusterer._MOST_COMPARED', 11)
+        table = found(tmp_path / 'same', model=tmp_path / 'out/model')
+    assert 'Near duplicates were not looked for' in (tmp_path / 'out/report.html').read_text()
     (tmp_path / 'one').mkdir()
     (tmp_path / 'same/0.png').rename(tmp_path / 'one/0.png')
     assert len(found(tmp_path / 'one', model=tmp_path / 'out/model')) == 1
