@@ -2,13 +2,22 @@
 """Train CDC on handwritten digits, as in the paper and re-clustered, and compare with k-means."""
 
 import argparse
+import multiprocessing
+import os
 import os.path as osp
-from typing import Tuple
+import signal
+import sys
+from contextlib import redirect_stderr, redirect_stdout
+from multiprocessing.pool import AsyncResult
+from typing import TYPE_CHECKING, Callable, Tuple
 
 import early  # noqa: F401  (first)
 import numpy as np
 from mmengine.config import Config
 from shared_args import OptionsAction
+
+if TYPE_CHECKING:
+    from mmengine.runner import Runner
 
 CONFIGS = osp.join(osp.dirname(osp.dirname(osp.abspath(__file__))), 'configs')
 METHODS = {'CDC': 'cdc_digits', 'CDC, re-clustered': 'cdc_digits_recluster'}
@@ -30,12 +39,8 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def train_and_test(name: str, args: argparse.Namespace) -> Tuple[Config, str, dict]:
-    """Train a config and test the last checkpoint.
-
-    Returns:
-        tuple: The config, the checkpoint and the metrics by their short names.
-    """
+def prepare(name: str, args: argparse.Namespace) -> Tuple[Config, 'Runner']:
+    """What ends in one line ends here, before anything is trained."""
     from cdc_mm import apis
 
     with apis.clear_errors():
@@ -51,11 +56,57 @@ def train_and_test(name: str, args: argparse.Namespace) -> Tuple[Config, str, di
         runner = apis.build_runner(cfg)
         apis.prepare_training(runner)
         claim.hand_to(runner)
+    return cfg, runner
+
+
+def train_and_test(cfg: Config, runner: 'Runner') -> Tuple[str, dict]:
+    """Train and test the last checkpoint.
+
+    Returns:
+        tuple: The checkpoint and the metrics by their short names.
+    """
+    from cdc_mm import apis
+
     with apis.clear_run_errors():
         runner.train()
         metrics = runner.test()
     checkpoint = osp.join(cfg.work_dir, f'epoch_{runner.epoch}.pth')
-    return cfg, checkpoint, {name.rpartition('/')[2]: value for name, value in metrics.items()}
+    return checkpoint, {name.rpartition('/')[2]: value for name, value in metrics.items()}
+
+
+ASIDE = []  # what the process of the second training has prepared
+
+
+def aside(step: Callable, *args) -> tuple:
+    """Of the second training, in a process of its own: what it would print is in its log.
+
+    Returns:
+        tuple: What the step returned, None; or None, the line it ended with.
+    """
+    import torch
+
+    torch.set_num_threads(1)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the first one's process ends it
+    with open(os.devnull, 'w') as nowhere, redirect_stdout(nowhere), redirect_stderr(nowhere):
+        try:
+            return step(*args), None
+        except SystemExit as stopped:  # which a pool would wait for without end
+            return None, str(stopped)
+
+
+def prepare_aside(name: str, args: argparse.Namespace) -> None:
+    ASIDE.extend(prepare(name, args))
+
+
+def train_aside() -> Tuple[str, dict]:
+    return train_and_test(*ASIDE)
+
+
+def get(result: AsyncResult):
+    value, error = result.get()
+    if error:
+        sys.exit(error)
+    return value
 
 
 def kmeans_rows(cfg: Config, checkpoint: str, seed: int) -> Tuple[dict, dict]:
@@ -94,14 +145,21 @@ def main() -> None:
     # every number of cores.
     torch.set_num_threads(1)
     names = ('acc', 'nmi', 'ari')
-    rows = {}
-    for method, name in METHODS.items():
-        print(f'{method}: configs/{name}.py', flush=True)
-        cfg, checkpoint, metrics = train_and_test(name, args)
-        if not rows:
-            pixels, features = kmeans_rows(cfg, checkpoint, args.seed)
-            rows = {'k-means on pixels': pixels, "k-means on CDC's features": features}
-        rows[method] = {name: metrics[name] for name in names}
+    (first, config), (second, other_config) = METHODS.items()
+    work_dir = osp.join(args.work_dir, other_config)
+    print(f'{first}: configs/{config}.py', flush=True)
+    print(f'{second}, meanwhile: configs/{other_config}.py (log: {work_dir})', flush=True)
+    # Each is on one core, so that both take no longer than one.
+    with multiprocessing.get_context('spawn').Pool(1) as pool:
+        prepared = pool.apply_async(aside, (prepare_aside, other_config, args))
+        cfg, runner = prepare(config, args)
+        get(prepared)
+        trained = pool.apply_async(aside, (train_aside,))
+        checkpoint, metrics = train_and_test(cfg, runner)
+        pixels, features = kmeans_rows(cfg, checkpoint, args.seed)
+        rows = {'k-means on pixels': pixels, "k-means on CDC's features": features, first: metrics}
+        checkpoint, rows[second] = get(trained)
+    rows = {method: {name: row[name] for name in names} for method, row in rows.items()}
     dump_atomically(osp.join(args.work_dir, 'quickstart.json'), dict(seed=args.seed, **rows))
     print(
         f'\nHeld-out digits: {metrics["num_samples"]} images that training never saw, seed '
@@ -111,10 +169,10 @@ def main() -> None:
     print(markdown_table(['', *map(str.upper, names)], cells))
     print(
         f'\ncheckpoint  {checkpoint}\n'
-        f'picture     {osp.join(cfg.work_dir, "contact_sheet.png")}\n'
+        f'picture     {osp.join(work_dir, "contact_sheet.png")}\n'
         '\nNext: cluster a folder of your own images, or evaluate the checkpoint again\n'
         '  source .venv/bin/activate; tools/cluster.py PHOTOS --num-clusters 12 --out OUT\n'
-        f'  tools/test.py configs/{name}.py {checkpoint}'
+        f'  tools/test.py configs/{other_config}.py {checkpoint}'
     )
 
 

@@ -17,6 +17,7 @@ def call(monkeypatch):
         monkeypatch.syspath_prepend(ROOT / 'tools')  # as Python does for a script
         spec = importlib.util.spec_from_file_location(tool, ROOT / 'tools' / f'{tool}.py')
         module = importlib.util.module_from_spec(spec)
+        monkeypatch.setitem(sys.modules, tool, module)  # found again by processes it starts
         spec.loader.exec_module(module)
         argv = [tool, *map(str, args)]
         if options is not None:
