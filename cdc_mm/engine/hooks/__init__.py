@@ -9,6 +9,7 @@ from .faulty_images_hook import FaultyImagesHook
 from .fit_rows_hook import FitRowsHook
 from .frozen_backbone_check_hook import FrozenBackboneCheckHook
 from .knn_hook import KNNHook
+from .norm_eval_hook import NormEvalHook
 from .picture_hook import PictureHook
 from .prepare_clusterer_hook import PrepareClustererHook
 from .pretrained_backbone_hook import PretrainedBackboneHook, check_pretrained_backbone
@@ -30,6 +31,7 @@ __all__ = [
     'FitRowsHook',
     'FrozenBackboneCheckHook',
     'KNNHook',
+    'NormEvalHook',
     'PictureHook',
     'PrepareClustererHook',
     'PretrainedBackboneHook',
