@@ -1,5 +1,15 @@
 from .assigners import SinkhornAssigner
-from .clusterers import CDC, SCAN, BaseClusterer, CDCMoCoV3, MultiHead, SelfLabel
+from .clusterers import (
+    CDC,
+    DEC,
+    SCAN,
+    TEMI,
+    TURTLE,
+    BaseClusterer,
+    CDCMoCoV3,
+    MultiHead,
+    SelfLabel,
+)
 from .data_preprocessors import MultiViewDataPreprocessor
 from .encoders import (
     BaseEncoder,
@@ -28,8 +38,11 @@ from .pretexts import (
 __all__ = [
     'CDC',
     'DCGAN',
+    'DEC',
     'SCAN',
     'SWWAE',
+    'TEMI',
+    'TURTLE',
     'AutoEncoder',
     'BaseClusterer',
     'BaseEncoder',

@@ -2,7 +2,7 @@ from typing import Callable, List
 
 import torch
 import torch.distributed as dist
-from mmengine.dist import all_gather, get_rank, get_world_size
+from mmengine.dist import all_gather, all_reduce, get_rank, get_world_size
 from torch import Tensor
 
 
@@ -17,6 +17,20 @@ def gather_rows(x: Tensor) -> Tensor:
         Tensor: Shape (world size * N, ...); ``x`` itself when there is one process.
     """
     return x if get_world_size() == 1 else torch.cat(all_gather(x.contiguous()))
+
+
+def global_mean(rows: Tensor) -> Tensor:
+    """Mean over the rows (..., B, K) of all ranks, shape (..., K).
+
+    Its gradient is that of this rank's rows: data parallel training takes the mean of the gradients
+    over the ranks.
+    """
+    own = rows.mean(dim=-2)
+    if get_world_size() == 1:
+        return own
+    mean = own.detach().clone()
+    all_reduce(mean, 'mean')
+    return own + (mean - own.detach())
 
 
 @torch.no_grad()
