@@ -2,11 +2,8 @@ from .broadcast_bn_hook import BroadcastBNHook
 from .collapse_watch_hook import CollapseWatchHook
 from .consensus_hook import ConsensusHook
 from .contact_sheet_hook import ContactSheetHook
-<<<<<<< HEAD
 from .dec_hook import DECHook
-=======
 from .device_info_hook import DeviceInfoHook
->>>>>>> main
 from .exact_resume_hook import ExactResumeHook
 from .faulty_images_hook import FaultyImagesHook
 from .fit_rows_hook import FitRowsHook
@@ -26,11 +23,8 @@ __all__ = [
     'CollapseWatchHook',
     'ConsensusHook',
     'ContactSheetHook',
-<<<<<<< HEAD
     'DECHook',
-=======
     'DeviceInfoHook',
->>>>>>> main
     'ExactResumeHook',
     'FaultyImagesHook',
     'FitRowsHook',
