@@ -3,6 +3,7 @@ from typing import Iterable, Iterator, List, Tuple
 
 import torch
 import torch.nn.functional as F
+from mmpretrain.models import SwAVNeck
 from mmpretrain.structures import DataSample
 from torch import Tensor, nn
 
@@ -90,7 +91,10 @@ def model_rows(model: nn.Module, images: Tensor, output: str) -> Tensor:
         return model.scores(rows) if output == 'scores' else model.embed(rows)[output]
     if output == 'backbone':
         return pooled_features(model.backbone, images)
-    return F.normalize(model.neck(model.backbone(images))[0], dim=1)
+    features = model.backbone(images)
+    # SwAV's takes a list of crops' features and gives rows, all others give them in a tuple.
+    z = model.neck([features]) if isinstance(model.neck, SwAVNeck) else model.neck(features)[0]
+    return F.normalize(z, dim=1)
 
 
 @contextmanager

@@ -95,7 +95,7 @@ def test_without_a_trained_batch_norm_nothing_leaks():
 def test_mocos_baseline_leaks_likewise(tmp_path):
     moco = tmp_path / 'moco.py'
     moco.write_text(
-        f'_base_ = {str(ROOT / "configs/baselines/mocov2_digits.py")!r}\n'
+        f'_base_ = {str(ROOT / "configs/baselines/mocov2/mocov2_digits.py")!r}\n'
         'train_dataloader = dict(batch_size=32)\n'
         'auto_scale_lr = dict(base_batch_size=128)\n'
     )

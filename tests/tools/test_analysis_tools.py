@@ -113,7 +113,7 @@ def test_similarity(trained, call, tmp_path, capsys):
 
 def test_similarity_of_moco(call, tmp_path, capsys):
     """A model without clusters: z alone."""
-    config = 'configs/baselines/mocov2_digits.py'
+    config = 'configs/baselines/mocov2/mocov2_digits.py'
     cfg = Config.fromfile(ROOT / config)
     cfg.merge_from_dict({'model.backbone.channels': [4, 4, 4, 8], 'model.neck.in_channels': 8})
     model = MODELS.build({'data_preprocessor': cfg.data_preprocessor, **cfg.model})

@@ -175,7 +175,7 @@ def test_mistakes_show_before_anything_runs(call, tmp_path, args, options, messa
 
 # Networks that train an epoch in a moment, and a linear classifier for them.
 TINY = {
-    'moco.py': ('baselines/mocov2_digits', "model = dict(queue_len=128, backbone=BACKBONE, "
+    'moco.py': ('baselines/mocov2/mocov2_digits', "model = dict(queue_len=128, backbone=BACKBONE, "
                 'neck=dict(in_channels=8))'),
     'cdc.py': ('cdc_digits', 'model = dict(queue_size=100, backbone=BACKBONE, '
                'neck=dict(in_channels=8))'),

@@ -7,6 +7,7 @@ from mmengine.dist import all_reduce, get_rank, get_world_size
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from ..assigners import sinkhorn_knopp
 from ..utils import as_float, full_precision, gather_rows
 
 
@@ -142,3 +143,28 @@ def self_label_cross_entropy(
     # Data parallel training takes the mean over the ranks.
     loss = (share * each).sum() * get_world_size()
     return loss, torch.where(confident, labels, -1), counts
+
+
+def swapped_prediction(
+    scores: Tensor, other_scores: Tensor, temperature: float, epsilon: float, iterations: int
+) -> Tensor:
+    """Predict the assignments of each view from the other (SwAV, equations 1 and 2).
+
+    Assignments spread the global batch evenly over the prototypes, see :func:`sinkhorn_knopp`.
+
+    Args:
+        scores (Tensor): Similarity of this rank's images to the prototypes, shape (B, K).
+        other_scores (Tensor): The same of another view of each, shape (B, K).
+        temperature (float): Of the prediction, > 0.
+        epsilon (float): Entropy regularisation of the assignments, > 0.
+        iterations (int): Rounds of Sinkhorn, at least 1.
+
+    Returns:
+        Tensor: Scalar, half the sum of both directions, each the mean over this rank's rows.
+    """
+    scores, other_scores = as_float(scores), as_float(other_scores)
+    losses = [
+        F.cross_entropy(of / temperature, sinkhorn_knopp(by, epsilon, iterations))
+        for of, by in ((scores, other_scores), (other_scores, scores))
+    ]
+    return sum(losses) / 2

@@ -1,26 +1,15 @@
-# MoCo v2 on the digits, to compare with cdc_digits.py, with its network, data and schedule: see
-# mocov2_r18_cifar10.py. Neither clips gradients.
-_base_ = ['../_base_/datasets/digits.py', '../_base_/runtime.py']
+# Pretexts on the digits, to compare with cdc_digits.py: its network, data and schedule. Without
+# clusters there is nothing to validate; test_dataloader serves the tools that judge features.
+_base_ = ['datasets/digits.py', 'runtime.py']
 
 epochs = 160
 batch_size = 128
 lr = 3e-3
-temperature = 0.1
 
 model = dict(
-    type='MoCo',
     backbone=dict(
         type='SmallConvNet', in_channels=1, channels=(32, 64, 128, 128), strides=(1, 2, 2, 2)
-    ),
-    neck=dict(type='MoCoV2Neck', in_channels=128, hid_channels=256, out_channels=64),
-    head=dict(
-        type='ContrastiveHead',
-        loss=dict(type='CrossEntropyLoss', loss_weight=1.0),
-        temperature=temperature,
-    ),
-    queue_len=1024,
-    feat_dim=64,
-    momentum=0.01,
+    )
 )
 data_preprocessor = dict(named=False)
 train_dataloader = dict(batch_size=batch_size)
