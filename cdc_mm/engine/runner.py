@@ -35,7 +35,7 @@ from cdc_mm.wrappers import unwrap_model
 
 from .config_keys import check_keys
 from .console_runner import ConsoleRunner
-from .hooks import PretrainedBackboneHook, SelfLabelHook
+from .hooks import DECHook, PretrainedBackboneHook, SelfLabelHook
 from .paths import naming_paths, no_such_type
 from .recipe import (
     batch_option,
@@ -274,6 +274,8 @@ def _check_model(runner: Runner) -> None:
     for hook in runner.hooks:
         if isinstance(hook, SelfLabelHook):
             hook.configure(model)
+        elif isinstance(hook, DECHook):
+            hook.check(runner)
     if isinstance(model, BaseClusterer):
         # The views come from the data set, where it gives rows, or from the preprocessor.
         source = runner.train_dataloader.dataset

@@ -44,7 +44,7 @@ def test_metafiles_name_what_there_is(method):
         ('temi/temi_digits', [], r'mocov2_digits/epoch_160\.pth'),
         ('scan/scan_digits_selflabel', [], r'scan_digits/epoch_100\.pth'),
         ('turtle/turtle_lite0_rows', ['data_root=none'], 'none'),
-        ('temi/temi_lite0_rows', ['data_root=DATA', 'num_neighbors=8'], 'num_neighbors=8'),
+        ('temi/temi_lite0_rows', ['data_root=DATA', 'num_neighbors=16'], 'num_neighbors=16'),
         ('dec/dec_digits', ['epochs=1'], 'none is left to cluster: raise epochs'),
         ('dec/dec_digits', ['model.in_channels=None'], 'DEC needs in_channels'),
         (
