@@ -37,6 +37,7 @@ from .config_keys import check_keys
 from .console_runner import ConsoleRunner
 from .hooks import (
     ConsensusHook,
+    DECHook,
     FitRowsHook,
     PretrainedBackboneHook,
     ReclusterHook,
@@ -290,6 +291,8 @@ def _check_model(runner: Runner) -> None:
             )
         if isinstance(hook, SelfLabelHook):
             hook.configure(model)
+        elif isinstance(hook, DECHook):
+            hook.check(runner)
     if isinstance(model, BaseClusterer):
         # The views come from the data set, where it gives rows, or from the preprocessor.
         source = runner.train_dataloader.dataset
