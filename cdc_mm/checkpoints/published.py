@@ -13,7 +13,17 @@ from .files import check_finite, read_checkpoint, read_state_dict
 
 #: How the names of state start that no model here needs for prediction; see ``training_only`` of
 #: the clusterers.
-TRAINING_ONLY = ('momentum_encoder.', 'queue.', 'targets.', 'head.assigner.', 'pseudo_labels.')
+TRAINING_ONLY = (
+    'momentum_encoder.',
+    'queue.',
+    'targets.',
+    'head.assigner.',
+    'pseudo_labels.',
+    'overclusters.',
+    'predictor.',
+    'feature_clusters.labels',
+    'feature_clusters.memory',
+)
 # Clusterers in others, as of SelfLabel and MultiHead.
 _INSIDE = r'(clusterer\.|heads\.\d+\.)*'
 

@@ -1,6 +1,17 @@
 from .assigners import SinkhornAssigner
-from .clusterers import CDC, SCAN, BaseClusterer, CDCMoCoV3, MultiHead, SelfLabel
-from .data_preprocessors import MultiViewDataPreprocessor
+from .clusterers import (
+    CDC,
+    IIC,
+    SCAN,
+    BaseClusterer,
+    CDCMoCoV3,
+    ContrastiveClustering,
+    DeepClusterV2,
+    MultiHead,
+    ProPos,
+    SelfLabel,
+)
+from .data_preprocessors import LabelledDataPreprocessor, MultiViewDataPreprocessor
 from .encoders import (
     BaseEncoder,
     EfficientNetLite,
@@ -15,6 +26,7 @@ from .layers import SplitBatchNorm2d
 from .losses import CDCLoss, SCANLoss, SelfLabelLoss, SwappedPredictionLoss
 from .pretexts import (
     DCGAN,
+    PCL,
     SWWAE,
     AutoEncoder,
     ConvDecoder,
@@ -28,6 +40,8 @@ from .pretexts import (
 __all__ = [
     'CDC',
     'DCGAN',
+    'IIC',
+    'PCL',
     'SCAN',
     'SWWAE',
     'AutoEncoder',
@@ -36,15 +50,19 @@ __all__ = [
     'CDCHead',
     'CDCLoss',
     'CDCMoCoV3',
+    'ContrastiveClustering',
     'ConvDecoder',
+    'DeepClusterV2',
     'DenoisingAutoEncoder',
     'DiagonalMetric',
     'EfficientNetLite',
     'Encoder',
     'GaussianNeck',
+    'LabelledDataPreprocessor',
     'MultiHead',
     'MultiViewDataPreprocessor',
     'PoolingConvNet',
+    'ProPos',
     'SCANLoss',
     'SelfLabel',
     'SelfLabelLoss',

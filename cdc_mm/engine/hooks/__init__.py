@@ -4,6 +4,7 @@ from .consensus_hook import ConsensusHook
 from .contact_sheet_hook import ContactSheetHook
 from .exact_resume_hook import ExactResumeHook
 from .faulty_images_hook import FaultyImagesHook
+from .feature_clusters_hook import FeatureClustersHook
 from .fit_rows_hook import FitRowsHook
 from .frozen_backbone_check_hook import FrozenBackboneCheckHook
 from .knn_hook import KNNHook
@@ -23,6 +24,7 @@ __all__ = [
     'ContactSheetHook',
     'ExactResumeHook',
     'FaultyImagesHook',
+    'FeatureClustersHook',
     'FitRowsHook',
     'FrozenBackboneCheckHook',
     'KNNHook',

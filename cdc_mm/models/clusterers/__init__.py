@@ -1,20 +1,28 @@
 from .base import BaseClusterer, check_views
 from .cdc import CDC
 from .cdc_mocov3 import CDCMoCoV3
+from .contrastive_clustering import ContrastiveClustering
+from .deepcluster_v2 import DeepClusterV2
 from .ensemble import EnsembleClusterer
+from .iic import IIC
 from .momentum_cdc import MomentumCDC
 from .multi_head import MultiHead
+from .propos import ProPos
 from .scan import SCAN
 from .self_label import SelfLabel
 
 __all__ = [
     'CDC',
+    'IIC',
     'SCAN',
     'BaseClusterer',
     'CDCMoCoV3',
+    'ContrastiveClustering',
+    'DeepClusterV2',
     'EnsembleClusterer',
     'MomentumCDC',
     'MultiHead',
+    'ProPos',
     'SelfLabel',
     'check_views',
 ]

@@ -1,4 +1,5 @@
 from .cdc_loss import CDCLoss
+from .contrastive_clustering_loss import cluster_contrast, instance_contrast, nt_xent
 from .functional import (
     cluster_cross_entropy,
     in_batch_info_nce,
@@ -7,6 +8,9 @@ from .functional import (
     self_label_cross_entropy,
     swapped_prediction,
 )
+from .iic_loss import mutual_information
+from .propos_loss import positive_alignment, prototype_scattering
+from .proto_nce import proto_nce
 from .scan_loss import SCANLoss
 from .self_label_loss import SelfLabelLoss
 from .swapped_prediction_loss import SwappedPredictionLoss
@@ -16,10 +20,17 @@ __all__ = [
     'SCANLoss',
     'SelfLabelLoss',
     'SwappedPredictionLoss',
+    'cluster_contrast',
     'cluster_cross_entropy',
     'in_batch_info_nce',
     'info_nce',
+    'instance_contrast',
     'max_confidence',
+    'mutual_information',
+    'nt_xent',
+    'positive_alignment',
+    'proto_nce',
+    'prototype_scattering',
     'self_label_cross_entropy',
     'swapped_prediction',
 ]

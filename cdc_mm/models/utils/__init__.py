@@ -1,7 +1,15 @@
 from cdc_mm.wrappers import unwrap_model
 
-from .distributed import gather_rows, shuffled_forward
+from .distributed import gather_rows, gather_with_grad, mean_over_ranks, shuffled_forward
 from .pseudo_labels import PseudoLabels
 from .tensors import as_float
 
-__all__ = ['PseudoLabels', 'as_float', 'gather_rows', 'shuffled_forward', 'unwrap_model']
+__all__ = [
+    'PseudoLabels',
+    'as_float',
+    'gather_rows',
+    'gather_with_grad',
+    'mean_over_ranks',
+    'shuffled_forward',
+    'unwrap_model',
+]
