@@ -23,6 +23,8 @@ TRAINING_ONLY = (
     'predictor.',
     'feature_clusters.labels',
     'feature_clusters.memory',
+    'moved',
+    'centroids',
 )
 # Clusterers in others, as of SelfLabel and MultiHead.
 _INSIDE = r'(clusterer\.|heads\.\d+\.)*'

@@ -1,6 +1,8 @@
 from .assigners import SinkhornAssigner
 from .clusterers import (
+    ADC,
     CDC,
+    DAC,
     IIC,
     SCAN,
     BaseClusterer,
@@ -38,7 +40,9 @@ from .pretexts import (
 )
 
 __all__ = [
+    'ADC',
     'CDC',
+    'DAC',
     'DCGAN',
     'IIC',
     'PCL',

@@ -13,16 +13,18 @@ from sklearn.metrics import mutual_info_score
 from cdc_mm.engine import build_runner
 from cdc_mm.models.layers import FeatureClusters, concentration
 from cdc_mm.models.losses import (
+    association,
     cluster_contrast,
     instance_contrast,
     mutual_information,
+    pairwise_decisions,
     positive_alignment,
     proto_nce,
     prototype_scattering,
 )
 
 K, N = 4, 24
-CLUSTERERS = ('iic', 'contrastive_clustering', 'propos', 'deepcluster_v2')
+CLUSTERERS = ('iic', 'contrastive_clustering', 'propos', 'deepcluster_v2', 'dac', 'adc')
 
 
 def rows(*shape, seed=0):
@@ -123,6 +125,51 @@ def test_concentration_and_contrast_equal_the_equations():
     logits = v.numpy() @ centers.numpy().T / (0.2 * phi)
     expected = np.mean([logsumexp(row) - row[label] for row, label in zip(logits, labels)])
     assert float(proto_nce(v, centers, labels, 0.2 * found)) == pytest.approx(expected)
+
+
+# DAC.
+
+
+def test_pairs_are_decided_as_in_a_loop():
+    scores = 2 * rows(N, K)
+    z = units(np.exp(scores.numpy()))
+    losses, pairs = [], 0
+    for i in range(N):
+        for j in range(i):
+            similarity = z[i] @ z[j]
+            pairs += 1
+            if similarity >= 0.8:
+                losses.append(-np.log(similarity))
+            elif similarity < 0.5:
+                losses.append(-np.log(1 - similarity))
+    loss, decided = pairwise_decisions(scores, torch.tensor(0.8), torch.tensor(0.5))
+    assert float(loss) == pytest.approx(np.mean(losses), rel=1e-4)  # sure pairs are clamped
+    assert 0.1 < float(decided) < 0.9 and float(decided) == pytest.approx(len(losses) / pairs)
+
+
+def test_thresholds_move_until_they_meet():
+    model = build('dac', threshold_lr=0.1)
+    model.label_feature[0].weight.data *= 30  # without batch norm all are much alike
+    decided = []
+    for epoch in range(6):
+        assert float(model.moved) == pytest.approx(min(0.11 * epoch, 0.45))
+        decided += [float(model.loss(batch(step, slice(i, i + N // 2)))['decided_share'])
+                    for step, i in ((0, 0), (0, N // 2))]  # fmt: skip
+    assert decided[0] < 1 and decided[-1] == 1
+
+
+# ADC.
+
+
+def test_walks_equal_those_of_the_definition():
+    centroids, z = rows(K, 5), rows(N, 5, seed=1)
+    match = centroids.numpy() @ z.numpy().T
+    there, back = softmax(match, 1), softmax(match.T, 1)
+    returned = np.diag(there @ back)
+    visited = there.mean(0)
+    walker, visit = association(centroids, z)
+    assert float(walker) == pytest.approx(-np.log(returned).mean())
+    assert float(visit) == pytest.approx((np.log(1 / N / visited) / N).sum())
 
 
 # The models.

@@ -1,7 +1,9 @@
+from .adc import ADC
 from .base import BaseClusterer, check_views
 from .cdc import CDC
 from .cdc_mocov3 import CDCMoCoV3
 from .contrastive_clustering import ContrastiveClustering
+from .dac import DAC
 from .deepcluster_v2 import DeepClusterV2
 from .ensemble import EnsembleClusterer
 from .iic import IIC
@@ -12,7 +14,9 @@ from .scan import SCAN
 from .self_label import SelfLabel
 
 __all__ = [
+    'ADC',
     'CDC',
+    'DAC',
     'IIC',
     'SCAN',
     'BaseClusterer',

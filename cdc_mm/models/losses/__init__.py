@@ -1,5 +1,7 @@
+from .adc_loss import association
 from .cdc_loss import CDCLoss
 from .contrastive_clustering_loss import cluster_contrast, instance_contrast, nt_xent
+from .dac_loss import pairwise_decisions
 from .functional import (
     cluster_cross_entropy,
     in_batch_info_nce,
@@ -20,6 +22,7 @@ __all__ = [
     'SCANLoss',
     'SelfLabelLoss',
     'SwappedPredictionLoss',
+    'association',
     'cluster_contrast',
     'cluster_cross_entropy',
     'in_batch_info_nce',
@@ -28,6 +31,7 @@ __all__ = [
     'max_confidence',
     'mutual_information',
     'nt_xent',
+    'pairwise_decisions',
     'positive_alignment',
     'proto_nce',
     'prototype_scattering',

@@ -8,7 +8,7 @@ from ..utils import as_float, gather_rows, gather_with_grad
 
 
 def positive_alignment(predicted: Tensor, key: Tensor) -> Tensor:
-    """Squared distance of unit rows, between a prediction and its target (ProPos, equation 6).
+    """Squared distance of unit rows, between a prediction and its target (ProPos, section 3).
 
     Args:
         predicted (Tensor): Shape (B, D), with gradient.
@@ -21,7 +21,7 @@ def positive_alignment(predicted: Tensor, key: Tensor) -> Tensor:
 
 
 def prototype_scattering(query: Tensor, key: Tensor, labels: Tensor, temperature: float) -> Tensor:
-    """Each prototype keeps close to that of the keys and away from the others (ProPos, equation 4).
+    """Each prototype keeps close to that of the keys and away from the others (ProPos, section 3).
 
     A prototype is the mean of the unit rows of a cluster in the global batch, of unit norm.
     Clusters without an image in the batch are left out.
