@@ -6,6 +6,7 @@ from .dec_hook import DECHook
 from .device_info_hook import DeviceInfoHook
 from .exact_resume_hook import ExactResumeHook
 from .faulty_images_hook import FaultyImagesHook
+from .feature_clusters_hook import FeatureClustersHook
 from .fit_rows_hook import FitRowsHook
 from .frozen_backbone_check_hook import FrozenBackboneCheckHook
 from .knn_hook import KNNHook
@@ -28,6 +29,7 @@ __all__ = [
     'DeviceInfoHook',
     'ExactResumeHook',
     'FaultyImagesHook',
+    'FeatureClustersHook',
     'FitRowsHook',
     'FrozenBackboneCheckHook',
     'KNNHook',
