@@ -235,7 +235,7 @@ def _draw(board: Leaderboard, entries: List[dict]):
         title += '; quick: a quarter of the epochs'
     if any(quoted.values()):
         title += '\nhollow: quoted from the CDC paper, from scratch'
-    return draw_leaderboard(panels, title, quoted)
+    return draw_leaderboard(panels, title, quoted, percent=labelled)
 
 
 def _titled(entry: dict) -> str:
