@@ -141,7 +141,13 @@ def write_checkpoint(cfg):
     """What the config starts from: weights of the shape of the pretraining's."""
     init_default_scope('mmpretrain')
     model = MODELS.build(copy.deepcopy(clusterer_of(cfg)))
-    if cfg.model.type == 'SelfLabel':
+    if cfg.model.type == 'SelfLabel' and clusterer_of(cfg).type == 'SCAN':
+        # Confident of the first cluster, whatever the image, and not yet fully.
+        torch.nn.init.normal_(model.head.weight, std=1e-3)
+        model.head.bias.data.view(model.num_heads, -1)[:] = torch.eye(model.num_clusters)[0] * 5
+        torch.nn.init.eye_(model.standardize.weight)
+        model.standardize.fitted.fill_(True)
+    elif cfg.model.type == 'SelfLabel':
         # As confident as the head can be, of the first cluster, whatever the image.
         last = model.neck.mlp[-1]
         torch.nn.init.zeros_(last.weight)
@@ -248,7 +254,7 @@ def check_weights(cfg, images, before, after, saved):
     )
     hooks = [hook.type for hook in cfg.get('custom_hooks', [])]
     fine_tunes = 'SelfLabelHook' in hooks and cfg.custom_hooks[0].get('finetune', False)
-    moves = {'neck.': True, 'head.fc.': True, 'head.weight': cfg.model.type == 'SCAN'}
+    moves = {'neck.': True, 'head.fc.': True, 'head.weight': clusterer_of(cfg).type == 'SCAN'}
     moves['backbone.'] = moves['encoder.backbone.'] = (
         cfg.model.type != 'SCAN' and 'PretrainedBackboneHook' not in hooks
     )
@@ -345,8 +351,8 @@ def test_every_name_reaches_something(path):
     given = ('num_clusters' in names) + ('num_classes' in names)
     assert given == (shipped['model']['type'] not in PRETEXTS)
     if 'num_clusters' in names:
-        scan = shipped['model']['type'] == 'SCAN'
-        own = {'num_heads', 'num_neighbors'} if scan else {'t', 'tau', 'alpha'}
+        scan = clusterer_of(Config(shipped)).type == 'SCAN'
+        own = {'num_heads', 'num_components'} if scan else {'t', 'tau', 'alpha'}
         assert own <= set(names)
     for name, value in names.items():
         other = not value if isinstance(value, bool) else value + type(value)(1)
@@ -383,8 +389,8 @@ def test_the_names_reach_all_that_is_derived_from_them(path):
             if images_of(cfg[field]).type != 'Digits':
                 assert images_of(cfg[field]).data_root == 'X'
     head = clusterer_of(cfg).get('head')
-    if cfg.model.type == 'SCAN':
-        assert cfg.model.num_clusters == 3
+    if clusterer_of(cfg).type == 'SCAN':
+        assert clusterer_of(cfg).num_clusters == 3
     elif 'num_clusters' in names:
         assert head.num_clusters == 3 and (head.t, head.tau, head.alpha) == (0.3, 0.4, 0.6)
     if 'num_classes' in names:

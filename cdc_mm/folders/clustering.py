@@ -1,5 +1,6 @@
 """A folder of images in; tables, a report and a model out."""
 
+import io
 import json
 import shlex
 import time
@@ -16,6 +17,7 @@ from cdc_mm.engine import holding
 from cdc_mm.engine.console_runner import warnings_only
 from cdc_mm.errors import RunError
 from cdc_mm.evaluation.functional import SURENESS
+from cdc_mm.features import tell_unreadable, told_once, unreadable
 
 from .assignments import Assignments, apply_names, read_csv
 from .copies import link_clusters
@@ -30,6 +32,7 @@ from .survey import Survey, survey
 _MARK = 'cluster.json'  # tells a folder of ours from others
 _FORMAT = 'cdc_mm clusters 1'
 _TABLE, _PAGE, _MODEL = 'assignments.csv', 'report.html', 'model'
+_PROBABILITIES = 'probabilities.npy'
 
 
 def cluster_folder(
@@ -85,16 +88,18 @@ def cluster_folder(
             )
         folder = as_folder(folder)
         _claim(out, folder)
-    elif not (out / _MARK).is_file() or not (out / _TABLE).is_file():
-        raise FileNotFoundError(
-            f'{out} holds no {_TABLE} of an earlier call that names could go to'
-        )
+    else:
+        for name in (_TABLE, _MARK, _PROBABILITIES):
+            if not (out / name).is_file():
+                raise FileNotFoundError(
+                    f'{out} holds no {name} of an earlier call that names could go to'
+                )
     if parquet and find_spec('pyarrow') is None:
         raise RunError(
             'writing Parquet needs pyarrow, which is not installed: pip install pyarrow, or leave '
             'out --parquet'
         )
-    with holding(out, '--out'):
+    with holding(out, '--out'), told_once():
         if names is not None:
             return _rename(folder, out, names, folders, parquet)
         start = time.monotonic()
@@ -106,6 +111,7 @@ def cluster_folder(
             seen = survey(folder)
         for line in seen.lines():
             say(line)
+        tell_unreadable(path for path, broken in zip(seen.paths, seen.broken) if broken)
         if model is None:
             clusterer = ImageClusterer(
                 num_clusters,
@@ -129,19 +135,20 @@ def cluster_folder(
         _mark(out)
         table = assignments_of(clusterer, _duplicates(clusterer.paths_, folder, seen))
         table.write_csv(out / _TABLE)
+        _write_array(out / _PROBABILITIES, clusterer.probabilities_)
         if parquet:
             table.write_parquet(out / 'assignments.parquet')
         if model is None:
             clusterer.save(out / _MODEL)
         taken = str(timedelta(seconds=round(time.monotonic() - start)))
-        warnings = [line for line in seen.lines()[1:] if 'cannot be read' in line]
+        lost = sorted(set(seen.paths).difference(clusterer.items_))
         write_page(
             clusterer,
             out / _PAGE,
             table,
             title=f'{folder.resolve().name}: {table.num_clusters} clusters',
             summary=[('Folder', str(folder)), ('Looked like', seen.lines()[0]), ('Took', taken)],
-            warnings=warnings,
+            warnings=[unreadable(lost)] if lost else [],
             recipe=f'{command}\n\nNames from this page: {_named(folder, out)}',
         )
         if folders:
@@ -157,7 +164,13 @@ def _rename(
     if not isinstance(num_clusters, int):
         raise RunError(f'the last run into {out} did not end: cluster the folder again')
     table = read_csv(out / _TABLE, num_clusters)
-    table = apply_names(table, names)
+    try:
+        probabilities = np.load(out / _PROBABILITIES, mmap_mode='r', allow_pickle=False)
+        table = apply_names(table, names, probabilities)
+    except (OSError, ValueError) as error:
+        raise RunError(
+            f'{out / _PROBABILITIES} is damaged: cluster the folder again ({error})'
+        ) from error
     table.write_csv(out / _TABLE)
     if parquet or (out / 'assignments.parquet').is_file():
         table.write_parquet(out / 'assignments.parquet')
@@ -186,6 +199,12 @@ def _claim(out: Path, folder: Path) -> None:
 
 def _mark(out: Path, **about) -> None:
     write_atomically(out / _MARK, json.dumps(dict(format=_FORMAT, **about)))
+
+
+def _write_array(path: Path, values: np.ndarray) -> None:
+    file = io.BytesIO()
+    np.save(file, values, allow_pickle=False)
+    write_atomically(path, file.getvalue())
 
 
 def _image_size(clusterer: ImageClusterer, seen: Survey) -> Optional[int]:

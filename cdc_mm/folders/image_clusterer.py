@@ -41,7 +41,7 @@ from cdc_mm.evaluation.functional import (
     silhouette,
     unit_rows,
 )
-from cdc_mm.features import EncoderRows, Rows, encoder_settings, other_neighbors
+from cdc_mm.features import EncoderRows, Rows, encoder_settings, other_neighbors, told_once
 from cdc_mm.shipped import find_shipped
 from cdc_mm.version import __version__
 from cdc_mm.wrappers import unwrap_model
@@ -55,6 +55,7 @@ _ROWS = 4096  # that pass the heads at once
 _SMALL, _LARGE = 128, 224  # sizes that images are seen at
 _LEAST, _MOST, _STEPS = 10, 250, 250  # epochs at least and at most; steps that are enough
 _K_RANGE = (2, 30)
+_NEAR, _NEAREST = 0.95, 4  # cosine of images that hardly differ; neighbours that are looked at
 _FLOATS = (np.float64, np.float32)  # of rows that are given
 _FORMAT = 'cdc_mm clusterer 1'
 _ONE_AT_A_TIME = threading.RLock()
@@ -99,6 +100,8 @@ class ImageClusterer(TransformerMixin, ClusterMixin, BaseEstimator):
         distances_ (np.ndarray): Of each image to the centre of its cluster, (N,).
         points_ (np.ndarray): The rows as the heads see them, (N, C).
         nearest_similarity_ (np.ndarray): Cosine of each image and the nearest other, (N,).
+        near_pairs_ (np.ndarray): Numbers of images whose rows hardly differ (a cosine above 0.95),
+            of each with its nearest four, (P, 2).
         duplicate_of_ (np.ndarray): Index of the first image with the same row, or -1, (N,).
         model_ (nn.Module): The clusterer, with the encoder if it was given images.
 
@@ -344,10 +347,11 @@ class ImageClusterer(TransformerMixin, ClusterMixin, BaseEstimator):
             count = len(dataset)
             nearest = np.zeros((count, 1), np.int64)
             if count > 1:
-                nearest = other_neighbors(dataset.rows, 1, get_device(), 0, count)
+                most = min(_NEAREST, count - 1)
+                nearest = other_neighbors(dataset.rows, most, get_device(), 0, count)
             centers = self.cluster_centers_
             self.curves_, self.num_clusters_ = {}, None
-            self._describe(dataset.rows, nearest[:, 0], centers)
+            self._describe(dataset.rows, nearest, centers)
         return self
 
     # How it is done.
@@ -364,7 +368,7 @@ class ImageClusterer(TransformerMixin, ClusterMixin, BaseEstimator):
     @contextmanager
     def _showing(self) -> Iterator[None]:
         # mmengine's logger, the console and random numbers are those of the whole process.
-        with _ONE_AT_A_TIME, console.quiet(not self.verbose), warnings_only():
+        with _ONE_AT_A_TIME, console.quiet(not self.verbose), warnings_only(), told_once():
             yield
 
     def _training_rows(self, X: Any):  # noqa: N803
@@ -422,14 +426,14 @@ class ImageClusterer(TransformerMixin, ClusterMixin, BaseEstimator):
             stack.enter_context(_without_traces())
             runner = build_runner(cfg)
             # Of a run whose log goes with it, progress and warnings are enough.
-            show_warnings_only(runner.logger)
+            show_warnings_only(runner)
             prepare_training(runner)
             losses = _Losses()
             runner.register_hook(losses, priority='LOWEST')
             runner.train()
             self.model_ = unwrap_model(runner.model).eval()
             self.curves_ = losses.by_epoch
-            nearest = runner.train_dataloader.dataset.neighbors[:, 0]
+            nearest = runner.train_dataloader.dataset.neighbors[:, :_NEAREST]
         self._describe(rows, nearest)
 
     def _recipe(self, dataset: dict, count: int, seed: int) -> Config:
@@ -474,7 +478,8 @@ class ImageClusterer(TransformerMixin, ClusterMixin, BaseEstimator):
         """Set what is known of the training images."""
         found = self._outputs(rows)
         self.points_ = found.points
-        self.nearest_similarity_, self.duplicate_of_ = _compare(rows, nearest)
+        found_near = _compare(rows, nearest)
+        self.nearest_similarity_, self.near_pairs_, self.duplicate_of_ = found_near
         self.probabilities_ = found.probabilities
         self.labels_ = found.probabilities.argmax(axis=1)
         self.stability_ = (found.heads == self.labels_[:, None]).mean(axis=1)
@@ -579,18 +584,35 @@ def default_store_dir() -> Path:
     return cache_root() / 'features'
 
 
-def _compare(rows: Union[np.ndarray, Rows], nearest: np.ndarray) -> Tuple[np.ndarray, np.ndarray]:
-    """Cosine similarity of each row to its nearest, and the first row that equals it or -1."""
+def _compare(
+    rows: Union[np.ndarray, Rows], nearest: np.ndarray
+) -> Tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Compare each of N rows with its nearest others (N, k).
+
+    Returns:
+        tuple: Cosine similarity to the nearest (N,), pairs that hardly differ (P, 2), and the first
+        row that equals each or -1 (N,).
+    """
     count = len(rows)
-    similarity, digests = np.empty(count, np.float32), []
+    similarity, pairs, digests = np.empty(count, np.float32), [], []
     for start in range(0, count, _ROWS):
         own = np.asarray(rows[start : start + _ROWS], np.float32)
-        other = unit_rows(np.asarray(rows[nearest[start : start + _ROWS]], np.float32))
-        similarity[start : start + _ROWS] = (unit_rows(own) * other).sum(axis=1)
+        unit = unit_rows(own)
+        for column in range(nearest.shape[1]):
+            other = np.asarray(nearest[start : start + _ROWS, column])
+            close = (unit * unit_rows(np.asarray(rows[other], np.float32))).sum(axis=1)
+            if column == 0:
+                similarity[start : start + _ROWS] = close
+            near = np.flatnonzero(close > _NEAR)
+            pairs.append(np.stack([start + near, other[near]], axis=1))
+            if not len(near):
+                break  # those further away are not closer
         digests += map(_digest, own)
     first = {}
     equal = np.array([first.setdefault(digest, i) for i, digest in enumerate(digests)])
-    return similarity, np.where(equal == np.arange(count), -1, equal)
+    pairs = np.concatenate(pairs)
+    pairs = pairs[pairs[:, 0] != pairs[:, 1]]  # of a single image, which has no other
+    return similarity, pairs, np.where(equal == np.arange(count), -1, equal)
 
 
 def _digest(row: np.ndarray) -> bytes:

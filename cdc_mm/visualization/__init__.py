@@ -1,5 +1,5 @@
 from .captioned_image import draw_caption
-from .contact_sheet import draw_contact_sheet
+from .contact_sheet import draw_contact_sheet, shrink
 from .curves import draw_curves
 from .leaderboard import draw_leaderboard
 from .num_clusters import draw_num_clusters
@@ -12,4 +12,5 @@ __all__ = [
     'draw_leaderboard',
     'draw_num_clusters',
     'draw_scatter',
+    'shrink',
 ]

@@ -3,6 +3,7 @@ from .collapse_watch_hook import CollapseWatchHook
 from .consensus_hook import ConsensusHook
 from .contact_sheet_hook import ContactSheetHook
 from .dec_hook import DECHook
+from .device_info_hook import DeviceInfoHook
 from .exact_resume_hook import ExactResumeHook
 from .faulty_images_hook import FaultyImagesHook
 from .fit_rows_hook import FitRowsHook
@@ -23,6 +24,7 @@ __all__ = [
     'ConsensusHook',
     'ContactSheetHook',
     'DECHook',
+    'DeviceInfoHook',
     'ExactResumeHook',
     'FaultyImagesHook',
     'FitRowsHook',

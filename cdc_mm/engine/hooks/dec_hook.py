@@ -107,7 +107,6 @@ class DECHook(Hook):
     def _set_targets(self, model: DEC, numbers: np.ndarray, codes: np.ndarray, runner) -> None:
         points = torch.from_numpy(codes).to(model.centers)
         q = student_t_scores(points, model.centers).softmax(dim=1)
-        targets = target_distribution(q)
         numbers = torch.from_numpy(numbers)
         before = model.soft_targets[numbers]
         model.soft_targets[numbers] = target_distribution(q)

@@ -57,8 +57,8 @@ def sinkhorn_knopp(
         # Scaling the plan itself keeps its entries, and with them float32's errors, small; kept
         # apart, the two scalings would be differences of numbers as large as 1 / epsilon.
         columns = torch.logsumexp(log_plan, dim=0, keepdim=True)
-        log_plan = log_plan - torch.logsumexp(gather_rows(columns), dim=0, keepdim=True)
+        log_plan -= torch.logsumexp(gather_rows(columns), dim=0, keepdim=True)
         if sizes is not None:
-            log_plan = log_plan + log_sizes
-        log_plan = log_plan - torch.logsumexp(log_plan, dim=1, keepdim=True)
-    return log_plan.exp()
+            log_plan += log_sizes
+        log_plan -= torch.logsumexp(log_plan, dim=1, keepdim=True)
+    return log_plan.exp_()

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrizations import weight_norm
 
 from ..layers import Standardize
-from ..utils import as_float, global_mean
+from ..utils import as_float, full_precision, global_mean
 from .base import BaseClusterer, build_backbone, width_of_rows
 
 
@@ -102,6 +102,7 @@ class TURTLE(BaseClusterer):
 
 
 @torch.no_grad()
+@full_precision
 def train_classifier(
     rows: Tensor, labels: Tensor, weight: Tensor, bias: Tensor, steps: int, lr: float
 ) -> Tuple[Tensor, Tensor]:
@@ -124,11 +125,10 @@ def train_classifier(
     optimizer = torch.optim.Adam(parameters, lr)
     for _ in range(steps):
         # The gradient of the cross-entropy of a softmax, in closed form.
-        scores = as_float(nn.functional.linear(rows, *parameters))
-        error = (scores.softmax(dim=1) - labels) / len(rows)
-        gradients = (error.T @ rows, error.sum(dim=0))
+        error = nn.functional.linear(rows, *parameters).softmax(dim=1) - labels
+        gradients = (error.T @ rows / len(rows), error.mean(dim=0))
         for parameter, gradient in zip(parameters, gradients):
             all_reduce(gradient, 'mean')
-            parameter.grad = gradient.to(parameter)
+            parameter.grad = gradient
         optimizer.step()
     return parameters[0], parameters[1]

@@ -2,11 +2,12 @@ from cdc_mm.wrappers import unwrap_model
 
 from .distributed import gather_rows, global_mean, shuffled_forward
 from .pseudo_labels import PseudoLabels
-from .tensors import as_float
+from .tensors import as_float, full_precision
 
 __all__ = [
     'PseudoLabels',
     'as_float',
+    'full_precision',
     'gather_rows',
     'global_mean',
     'shuffled_forward',

@@ -3,7 +3,7 @@
 _base_ = ['../../_base_/datasets/lite0_rows.py', '../../_base_/rows_runtime.py']
 
 num_clusters = 10
-epochs = 60
+epochs = 40
 pretrain_epochs = max(1, epochs // 2)
 batch_size = 256
 lr = 1e-3

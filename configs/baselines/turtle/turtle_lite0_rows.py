@@ -1,13 +1,13 @@
 # TURTLE with the settings of its paper: Adam with 1e-3 inside and outside, 10 steps of the
-# classifier in each of 6,000 steps; that is 600 epochs of 10,000 images. The paper's batch is of
-# 10,000 images.
+# classifier in each step. Batches are of 1,000 images, the paper's of 10,000; of 50,000 images
+# these are its 6,000 steps.
 _base_ = ['../../_base_/datasets/lite0_rows.py', '../../_base_/rows_runtime.py']
 
 num_clusters = 10
 inner_steps = 10
 inner_lr = 1e-3
 entropy_weight = 10.0
-epochs = 600
+epochs = 120
 batch_size = 1000
 lr = 1e-3
 
