@@ -596,3 +596,31 @@ def test_fashion_mnist_tests_on_the_held_out_file(tmp_path):
         pixels = (root / f'{name}-images-idx3-ubyte').read_bytes()[16:]
         assert len(dataset) == count
         assert dataset.get_data_info(7)['img'].tobytes() == pixels[7 * 784 : 8 * 784]
+
+
+@pytest.mark.parametrize('method', ['byol', 'gan'])
+def test_a_pretext_resumes_exactly(method, tmp_path):
+    """With averages that follow a cosine of their own, and with noise."""
+
+    def train(folder, **options):
+        cfg = apis.read_config(
+            str(ROOT / f'configs/baselines/{method}/{method}_digits.py'),
+            {
+                'epochs': 3,
+                'batch_size': 32,
+                'train_dataloader.dataset.indices': 64,
+                'default_hooks.checkpoint.interval': 1,
+                'work_dir': str(tmp_path / folder),
+                'experiment_name': f'{method}_{folder}',
+                **options,
+            },
+        )
+        shrink(cfg)
+        prepared_runner(cfg).train()
+        return torch.load(tmp_path / folder / 'epoch_3.pth', weights_only=True)
+
+    whole = train('whole')
+    resumed = train('resumed', resume=True, load_from=str(tmp_path / 'whole/epoch_2.pth'))
+    assert not (tmp_path / 'resumed/epoch_2.pth').exists() and resumed['meta']['iter'] == 6
+    for name, value in whole['state_dict'].items():
+        assert torch.equal(value, resumed['state_dict'][name]), name
