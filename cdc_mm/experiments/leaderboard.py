@@ -237,8 +237,7 @@ def plan_leaderboard(
             folder = board.out / 'runs' / method.name / f'seed{seed}'
             after, cfg = runs.get(method.pretext), deepcopy(cfgs[method.name])
             if after is not None:
-                options = dict(pretrained=after.last_checkpoint)
-                cfg = _read(method, opened, quick, options)
+                cfg = _read(method, opened, quick, after.last_checkpoint)
             cfg.merge_from_dict({'randomness.seed': seed})
             run = BoardRun(
                 method.name, seed, method.config or '', cfg, folder, method, after,
@@ -294,7 +293,7 @@ def _write_state(board: Leaderboard) -> None:
 
 def _why_not(method: Method, data: Data, skipped: Dict[str, str]) -> Optional[str]:
     if method.config is None and method.estimator is None:
-        return f'no config for this data (configs/baselines/{method.name}/*_{data.kind}.py)'
+        return f'it has no config for this data (*_{data.kind}.py)'
     if method.pretext is not None and method.pretext in skipped:
         return f'it starts from {method.pretext}, which cannot run: {skipped[method.pretext]}'
     return None
@@ -317,18 +316,22 @@ def _why_not_here(cfg: Config) -> Optional[str]:
     return None
 
 
-def _read(method: Method, data: Data, quick: bool, options: Optional[dict] = None) -> Config:
+def _read(method: Method, data: Data, quick: bool, checkpoint: Optional[str] = None) -> Config:
     """The full config of a method; an estimator's is that of the data."""
     if method.estimator is not None:
         cfg = _tested_on_rows(read_config(_DATA[data.kind], data.options))
         cfg.estimator = method.estimator
         cfg.randomness = dict(seed=None)
         return cfg
-    options = {**data.options, **(options or {})}
+    options = dict(data.options)
     if method.own:  # it may say itself where its data are
         options = {name: x for name, x in options.items() if _takes(method.config, name, x)}
     if _takes(method.config, 'num_clusters', data.num_clusters):  # a pretext has no clusters
         options['num_clusters'] = data.num_clusters
+    if checkpoint is not None:
+        # Of a frozen network inside the model, or of the whole model.
+        inside = _takes(method.config, 'pretrained', checkpoint)
+        options['pretrained' if inside else 'load_from'] = checkpoint
     if quick:
         epochs = read_config(method.config).get('epochs')
         if isinstance(epochs, int):

@@ -48,6 +48,14 @@ Models:
       - {Dataset: STL-10, Task: Image Clustering, Metrics: {ACC: 75.5}, Quoted: true}
       - {Dataset: CIFAR-10, Task: Image Clustering, Metrics: {ACC: 1.0}}
       - {Dataset: CIFAR-10, Task: Image Clustering, Metrics: {ACC: 81.8, NMI: 71.2}, Quoted: true}
+  - Name: scan_digits_selflabel
+    Config: configs/baselines/scan/scan_digits_selflabel.py
+    In Collection: SCAN
+    Metadata: {Pretext: scan_digits}
+  - Name: scan_r18_selflabel
+    In Collection: SCAN
+    Results:
+      - {Dataset: CIFAR-10, Task: Image Clustering, Metrics: {ACC: 87.6}, Quoted: true}
 """,
     kmeans="""
 Collections: [{Name: K-means, Metadata: {Estimator: KMeans, Parameters: {n_init: 10}}}]
@@ -74,6 +82,10 @@ def test_methods_are_those_of_the_metafiles(root):
             'scan', 'SCAN', 'configs/baselines/scan/scan_digits.py', 'moco',
             quoted=dict(acc=81.8, nmi=71.2),
         ),
+        scan_selflabel=Method(
+            'scan_selflabel', 'SCAN + selflabel', 'configs/baselines/scan/scan_digits_selflabel.py',
+            'scan', quoted=dict(acc=87.6),
+        ),
     )  # fmt: skip
     assert find_methods('lite0_rows', root)['scan'].config is None
     (root / 'configs/baselines/moco/metafile.yml').write_text('Models: []')
@@ -83,9 +95,14 @@ def test_methods_are_those_of_the_metafiles(root):
 
 def test_a_pretext_comes_before_what_starts_from_it(root):
     methods = find_methods('digits', root)
-    assert [m.name for m in choose_methods(['all'], methods)] == ['kmeans', 'moco', 'scan']
-    assert [m.name for m in choose_methods(['scan', 'moco'], methods)] == ['moco', 'scan']
-    with pytest.raises(ValueError, match=r"no method 'scann'; near it: scan. Known are kmeans, mo"):
+    assert [m.name for m in choose_methods(['all'], methods)] == [
+        'kmeans', 'moco', 'scan', 'scan_selflabel',
+    ]  # fmt: skip
+    chosen = choose_methods(['scan_selflabel', 'moco'], methods)
+    assert [m.name for m in chosen] == ['moco', 'scan', 'scan_selflabel']
+    with pytest.raises(
+        ValueError, match=r"no method 'scann'; near it: scan.* Known are kmeans, mo"
+    ):
         choose_methods(['scann'], methods)
     with pytest.raises(ValueError, match=r'there is no config mine\.py'):
         choose_methods(['mine.py'], methods)
@@ -398,7 +415,7 @@ def test_what_cannot_run_is_left_out_with_its_reason(tmp_path, monkeypatch):
     assert board.skipped == dict(
         amp='it needs a GPU',
         after='it starts from amp, which cannot run: it needs a GPU',
-        rows='no config for this data (configs/baselines/rows/*_digits.py)',
+        rows='it has no config for this data (*_digits.py)',
     )
     assert list(map(str, board.runs)) == ['kmeans, seed 0']
     few = tmp_path / 'few.py'

@@ -12,6 +12,7 @@ from cdc_mm.experiments.judging import train_and_judge
 from cdc_mm.experiments.methods import Method
 
 FOLDER = ROOT / 'tests/out_of_tree'
+# On a network that trains in a moment.
 TINY_MOCO = f"""
 _base_ = {str(ROOT / 'configs/baselines/mocov2/mocov2_digits.py')!r}
 model = dict(queue_len=128, backbone=dict(channels=(4, 4, 4, 8)), neck=dict(in_channels=8))
@@ -80,9 +81,9 @@ def test_a_leaderboard_of_every_kind(call, methods, tmp_path, monkeypatch, capsy
          tmp_path / 'test.json', '--out-item', 'metrics')  # fmt: skip
     tested = mmengine.load(tmp_path / 'test.json')
     for name in ('acc', 'nmi', 'ari', 'linear_cv', 'silhouette', 'size_entropy'):
-        assert found['softmax_digits'][name] == pytest.approx(
-            tested[f'clustering/{name}'], abs=0.01
-        )
+        # The folds of linear_cv are others, as the images come in another order.
+        close = pytest.approx(tested[f'clustering/{name}'], abs=3 if name == 'linear_cv' else 1e-3)
+        assert found['softmax_digits'][name] == close, name
     run = out / 'runs/moco/seed0'
     for tool in ('kmeans', 'knn'):
         call(f'eval_{tool}', f'{run}.py', run / 'epoch_1.pth', '--out', tmp_path / f'{tool}.json',
