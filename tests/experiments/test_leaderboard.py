@@ -258,7 +258,7 @@ def test_the_table(board, stub):
     lines = [line.split('|')[1:-1] for line in text.splitlines() if line[:1] == '|']
     rows = [[cell.strip() for cell in line] for line in lines]
     assert rows[0][:7] == ['method', 'clusters by', 'seeds', 'ACC', 'NMI', 'ARI', 'agreement']
-    assert rows[2][:8] == ['MoCo', 'features, k-means', '2', '92.0 +- 2.8', '40.0 +- 0.0',
+    assert rows[2][:8] == ['MoCo', 'k-means', '2', '92.0 +- 2.8', '40.0 +- 0.0',
                            '30.0 +- 0.0', '-0.50', '96.0 +- 1.4']  # fmt: skip
     by_name = {row[0]: row for row in rows[:5]}
     assert by_name['SCAN (from moco)'][6:] == ['1.00', '', '8.0', '7.0', '100', '81.8 / - / -']

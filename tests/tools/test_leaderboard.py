@@ -19,6 +19,22 @@ model = dict(queue_len=128, backbone=dict(channels=(4, 4, 4, 8)), neck=dict(in_c
 train_cfg = dict(max_epochs=1)
 default_hooks = dict(checkpoint=dict(interval=1))
 """
+# Learns from labels.
+TINY_CLASSIFIER = f"""
+_base_ = [{str(ROOT / 'configs/_base_/datasets/digits_images.py')!r},
+          {str(ROOT / 'configs/_base_/runtime.py')!r}]
+model = dict(
+    type='ImageClassifier',
+    backbone=dict(type='SmallConvNet', in_channels=1, channels=(4, 8), strides=(2, 2)),
+    neck=dict(type='GlobalAveragePooling'),
+    head=dict(type='LinearClsHead', num_classes=10, in_channels=8))
+data_preprocessor = dict(type='ClsDataPreprocessor')
+val_evaluator = test_evaluator = dict(type='Accuracy')
+optim_wrapper = dict(optimizer=dict(type='SGD', lr=0.1))
+train_cfg = dict(by_epoch=True, max_epochs=1)
+val_cfg = test_cfg = dict()
+default_hooks = dict(checkpoint=dict(interval=1))
+"""
 # Starts from the pretext's network, which is frozen.
 ROWS = f"""
 _base_ = {str(FOLDER / 'softmax_rows.py')!r}
@@ -39,6 +55,7 @@ def methods(tmp_path, monkeypatch):
     configs = tmp_path / 'configs'
     configs.mkdir()
     (configs / 'moco.py').write_text(TINY_MOCO)
+    (configs / 'taught.py').write_text(TINY_CLASSIFIER)
     (configs / 'rows.py').write_text(ROWS.replace("'none'", repr(str(tmp_path / 'store'))))
     found = dict(
         kmeans=Method('kmeans', 'K-means', estimator=dict(type='KMeans', n_init=2)),
@@ -63,13 +80,17 @@ def test_a_leaderboard_of_every_kind(call, methods, tmp_path, monkeypatch, capsy
     monkeypatch.setattr(boards, 'launch_run', mostly_here)
     out = tmp_path / 'out'
     args = ('leaderboard', '--data', 'digits', '--seeds', 1, '--out', out)
-    names = f'rows,kmeans,{FOLDER / "softmax_digits.py"}'
+    names = f'rows,kmeans,{tmp_path / "configs/taught.py"},{FOLDER / "softmax_digits.py"}'
     call(*args, '--methods', names, options=None)
-    order = ['moco', 'rows', 'kmeans', 'softmax_digits']
+    order = ['moco', 'rows', 'kmeans', 'taught', 'softmax_digits']
     assert started == [f'{name}, seed 0' for name in order]
     found = {name: mmengine.load(out / f'runs/{name}/seed0/metrics.json') for name in order}
     assert {name: found[name]['kind'] for name in order} == dict(
-        moco='pretext', rows='clusterer', kmeans='estimator', softmax_digits='clusterer'
+        moco='pretext',
+        rows='clusterer',
+        kmeans='estimator',
+        taught='classifier',
+        softmax_digits='clusterer',
     )
     assert all(result['num_samples'] == 360 for result in found.values())
     assert found['softmax_digits']['threads'] == 1
@@ -100,6 +121,7 @@ def test_a_leaderboard_of_every_kind(call, methods, tmp_path, monkeypatch, capsy
     capsys.readouterr()
     call(*args, '--methods', names, options=None)
     text = capsys.readouterr().out
+    assert '| itself, from labels |' in text
     assert started == [] and (out / 'leaderboard.md').read_text() in text
     content = json.loads((out / 'leaderboard.json').read_text())
     accs = [entry['metrics']['acc']['mean'] for entry in content['results']]
