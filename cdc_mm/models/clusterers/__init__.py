@@ -7,6 +7,7 @@ from .dac import DAC
 from .deepcluster_v2 import DeepClusterV2
 from .ensemble import EnsembleClusterer
 from .iic import IIC
+from .jule import JULE
 from .momentum_cdc import MomentumCDC
 from .multi_head import MultiHead
 from .propos import ProPos
@@ -18,6 +19,7 @@ __all__ = [
     'CDC',
     'DAC',
     'IIC',
+    'JULE',
     'SCAN',
     'BaseClusterer',
     'CDCMoCoV3',
