@@ -45,15 +45,13 @@ class DECHook(Hook):
         self.interval = interval
         self.restarts = restarts
 
-    def before_run(self, runner) -> None:
-        """Refuse what cannot be clustered, before anything is trained.
+    def check(self, runner) -> None:
+        """Refuse a training that cannot be clustered, before it starts.
 
         Raises:
             ValueError: If the model is not a DEC, or the training goes by iterations or ends before
                 its pretraining.
         """
-        if not isinstance(runner._train_loop, BaseLoop):
-            return
         model = unwrap_model(runner.model)
         if not isinstance(model, DEC):
             raise ValueError(f'DECHook drives a DEC, and the model is a {type(model).__name__}')
@@ -64,7 +62,12 @@ class DECHook(Hook):
                 f'after pretrain_epochs={self.pretrain_epochs} of {runner.max_epochs} epochs none '
                 'is left to cluster: raise epochs'
             )
-        model.prepare(len(runner.train_dataloader.dataset))
+
+    def before_run(self, runner) -> None:
+        """Make room for the targets, before a checkpoint is loaded; see :meth:`check`."""
+        if isinstance(runner._train_loop, BaseLoop):
+            self.check(runner)
+            unwrap_model(runner.model).prepare(len(runner.train_dataloader.dataset))
 
     def before_train_epoch(self, runner) -> None:
         """Say whether this epoch pretrains; find centres and targets if it is time."""

@@ -5,7 +5,6 @@ _base_ = 'scan_r50_imagenet.py'
 
 pretrained = 'checkpoints/r-50-1000ep.pth.tar'
 
-encoder = dict(weights=pretrained)
 model = dict(backbone=dict(weights=pretrained))
 train_dataloader = dict(dataset=dict(encoder=dict(weights=pretrained)))
 val_dataloader = dict(dataset=dict(encoder=dict(weights=pretrained)))
