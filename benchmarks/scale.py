@@ -1,24 +1,29 @@
 """Neighbours and the training of a clusterer on a large store of rows: seconds and memory.
 
-Random rows are written to a file that is read as a store's is, through a memory map. Exact search
-for neighbours takes time by queries times rows, so that a part of the queries tells the whole; an
-epoch takes time by its steps, so that some steps do.
+Besides, what it takes to find the images: the same small file under many names. Random rows are
+written to a file that is read as a store's is, through a memory map. Exact search for neighbours
+takes time by queries times rows, so that a part of the queries tells the whole; an epoch takes time
+by its steps, so that some steps do.
 
 Usage: python benchmarks/scale.py [--images 128000] [--width 1280] [--queries 8192] [--steps 128]
-       [--clusters 10 1000] [--folder DIR]
+       [--clusters 10 1000] [--files 100000] [--folder DIR]
 """
 
 import argparse
+import os
 import tempfile
 import time
 from pathlib import Path
 
+import cv2
 import numpy as np
 import torch
 from mmengine.device import get_device
+from mmengine.registry import init_default_scope
+from mmpretrain.registry import DATASETS
 from torch.utils.data import DataLoader, default_collate
 
-from cdc_mm.features import other_neighbors
+from cdc_mm.features import other_neighbors, scan_images
 from cdc_mm.features.row_dataset import RowDataset
 from cdc_mm.models import SCAN
 
@@ -30,6 +35,33 @@ def memory() -> str:
     lines = dict(line.split(':', 1) for line in Path('/proc/self/status').read_text().splitlines())
     mib = {key: int(lines[key].split()[0]) // 1024 for key in ('RssAnon', 'RssFile', 'VmHWM')}
     return f'{mib["RssAnon"]:,} MiB own, {mib["RssFile"]:,} of files, at most {mib["VmHWM"]:,}'
+
+
+def scan(folder: Path, count: int) -> None:
+    """Find images in folders of a thousand, and work out their ids, as a store does."""
+    for i in range(count):
+        own = folder / f'images/{i // 1000:06}'
+        if i % 1000 == 0:
+            own.mkdir(parents=True)
+            first = own / f'{i:09}.png'
+            cv2.imwrite(str(first), np.zeros((8, 8, 3), np.uint8))
+        else:
+            os.link(first, own / f'{i:09}.png')
+    init_default_scope('mmpretrain')
+    before, start = own_mib(), time.perf_counter()
+    cfg = dict(type='ImageFolder', data_root=str(folder / 'images'), with_label=False, pipeline=[])
+    dataset = DATASETS.build(cfg)
+    images = scan_images(dataset)
+    took, size = time.perf_counter() - start, own_mib() - before
+    print(
+        f'{len(images.names):,} images found in {took:.1f} s, {1024 * size / count:.2f} KiB each',
+        flush=True,
+    )
+
+
+def own_mib() -> float:
+    lines = dict(line.split(':', 1) for line in Path('/proc/self/status').read_text().splitlines())
+    return int(lines['RssAnon'].split()[0]) / 1024
 
 
 def make_rows(path: Path, count: int, width: int) -> np.ndarray:
@@ -75,9 +107,12 @@ def main() -> None:
     parser.add_argument('--queries', type=int, default=8192)
     parser.add_argument('--steps', type=int, default=128)
     parser.add_argument('--clusters', type=int, nargs='+', default=[10, 1000])
+    parser.add_argument('--files', type=int, default=100_000)
     parser.add_argument('--folder')
     args = parser.parse_args()
     with tempfile.TemporaryDirectory(dir=args.folder) as folder:
+        if args.files:
+            scan(Path(folder), args.files)
         rows = make_rows(Path(folder) / 'rows.npy', args.images, args.width)
         print(f'{args.images:,} rows of {args.width}, {rows.nbytes / 2**30:.2f} GiB', flush=True)
         if args.queries:

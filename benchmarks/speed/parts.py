@@ -137,9 +137,11 @@ def pot_sinkhorn(scores: Tensor):
 
 def losses(settings: Settings) -> List[Row]:
     batch, queue, width = settings.pick((512, 4096, 138), (16, 64, 12))
-    query = torch.randn(batch, width, device=settings.device, requires_grad=True)
-    key = torch.randn(batch, width, device=settings.device)
-    negatives = torch.randn(queue, width, device=settings.device)
+    query, key, negatives = (
+        F.normalize(torch.randn(count, width, device=settings.device), dim=1)
+        for count in (batch, batch, queue)
+    )
+    query.requires_grad_()
 
     def by_autograd() -> None:
         held = negatives.clone()  # as enqueueing would change what backward needs
@@ -163,7 +165,7 @@ def losses(settings: Settings) -> List[Row]:
 
 def networks(settings: Settings) -> List[Row]:
     """Forward and backward of ResNet-18 at 32 pixels in other layouts and precisions."""
-    batch = settings.pick(32, 8)
+    batch = settings.pick(16, 8)
     images = torch.randn(batch, 3, 32, 32, device=settings.device)
     base = resnet(settings, 18, 'SplitBN')
     last = copy.deepcopy(base).to(memory_format=torch.channels_last)
@@ -185,8 +187,8 @@ def networks(settings: Settings) -> List[Row]:
         'bfloat16': step(base, True),
         'channels_last, bfloat16': step(last, True),
     }
-    seconds = alternate(functions, settings.pick(5, 1), settings.device)
-    what = 'ResNet-18, 32 pixels, forward and backward'
+    seconds = alternate(functions, settings.pick(4, 1), settings.device)
+    what = f'ResNet-18 at 32 pixels, batch {batch}, forward and backward'
     pairs = (
         ('SplitBN', 'BN'),
         ('channels_last', 'SplitBN'),
@@ -198,7 +200,7 @@ def networks(settings: Settings) -> List[Row]:
 
 def one_pass(settings: Settings) -> List[Row]:
     """Two views through a network at rest, one after the other or as one batch."""
-    batch = settings.pick(64, 8)
+    batch = settings.pick(32, 8)
     network = resnet(settings, 18)
     network.eval()
     views = [torch.randn(batch, 3, 32, 32, device=settings.device) for _ in range(2)]
@@ -208,7 +210,7 @@ def one_pass(settings: Settings) -> List[Row]:
                 one=lambda: network(torch.cat(views))[0].chunk(2),
                 two=lambda: [network(view)[0] for view in views],
             ),
-            settings.pick(5, 1),
+            settings.pick(4, 1),
             settings.device,
         )
     return [

@@ -155,7 +155,7 @@ def build(cfg: Config):
 
 
 def training_step(settings: Settings) -> List[Row]:
-    batch, iterations = settings.pick((32, 9), (8, 3))
+    batch, iterations = settings.pick((16, 7), (8, 3))
     on_gpu = settings.device != 'cpu'
     batch, iterations = (512, 60) if on_gpu and not settings.quick else (batch, iterations)
     with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
@@ -169,7 +169,7 @@ def training_step(settings: Settings) -> List[Row]:
         runner.train()
     seconds = {name: values[1:] for name, values in hook.seconds.items()}  # the first warms up
     note = f'{counted(bare)}, {peak_memory(bare, settings.device) / 2**20:.0f} MiB at most'
-    name = f'training step, ResNet-18 at 32 pixels, batch {batch}'
+    name = f'training step of CDC, ResNet-18 at 32 pixels, batch {batch}'
     speed = batch / np.median(seconds['bare'])
     return [
         Row(name, "the runner's", 'a bare loop', ratio(seconds['runner'], seconds['bare']), 1.05),
@@ -205,13 +205,13 @@ def waiting_share(settings: Settings, batch: int) -> Row:
 
 def mmpretrain_moco(settings: Settings) -> List[Row]:
     """One way from view 1 to the keys of view 2, as MMPretrain's MoCo does it."""
-    batch = settings.pick(32, 8)
+    batch = settings.pick(16, 8)
     with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
         cfg = recipe(settings, batch, 4)
         cfg.work_dir = folder
         cfg.model.symmetric = False
         ours = Bare(build(cfg))
-        baseline = apis.read_config('configs/baselines/mocov2_r18_cifar10.py')
+        baseline = apis.read_config('configs/baselines/mocov2/mocov2_r18_cifar10.py')
     baseline.model.backbone.update(settings.pick({}, dict(stem_channels=4, base_channels=4)))
     baseline.model.neck.in_channels = settings.pick(512, 32)
     preprocessor = dict(
@@ -227,7 +227,7 @@ def mmpretrain_moco(settings: Settings) -> List[Row]:
     )
     stock.loader = DataLoader(dataset, batch, collate_fn=default_collate, drop_last=True)
     stock.optimizer, stock.batches = sgd(stock.model), iter(())
-    seconds = alternate(dict(ours=ours, theirs=stock), settings.pick(5, 1), settings.device)
+    seconds = alternate(dict(ours=ours, theirs=stock), settings.pick(4, 1), settings.device)
     return [
         Row(
             f'training step from decoded images, one way, batch {batch}',
@@ -241,7 +241,7 @@ def mmpretrain_moco(settings: Settings) -> List[Row]:
 
 def lightly_moco(settings: Settings) -> List[Row]:
     """Both ways, in the setting of Lightly's CIFAR-10 benchmark."""
-    batch = settings.pick(32, 8)
+    batch = settings.pick(16, 8)
     name = f'training step from decoded images, both ways, batch {batch}'
     names = 'CDC, views made for the batch', "Lightly's MoCo, views image by image"
     if importlib.util.find_spec('lightly') is None:
@@ -254,7 +254,7 @@ def lightly_moco(settings: Settings) -> List[Row]:
         cfg = recipe(settings, batch, 4)
         cfg.work_dir = folder
         ours = Bare(build(cfg))
-    seconds = alternate(dict(ours=ours, theirs=theirs), settings.pick(5, 1), settings.device)
+    seconds = alternate(dict(ours=ours, theirs=theirs), settings.pick(4, 1), settings.device)
     return [
         Row(
             name,

@@ -23,6 +23,12 @@ TRAINING_ONLY = (
     'prior',
     'decoder.',
     'soft_targets',
+    'overclusters.',
+    'predictor.',
+    'feature_clusters.labels',
+    'feature_clusters.memory',
+    'moved',
+    'centroids',
 )
 # Clusterers in others, as of SelfLabel and MultiHead.
 _INSIDE = r'(clusterer\.|heads\.\d+\.)*'

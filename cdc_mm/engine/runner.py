@@ -35,7 +35,14 @@ from cdc_mm.wrappers import unwrap_model
 
 from .config_keys import check_keys
 from .console_runner import ConsoleRunner
-from .hooks import DECHook, PretrainedBackboneHook, SelfLabelHook
+from .hooks import (
+    ConsensusHook,
+    DECHook,
+    FitRowsHook,
+    PretrainedBackboneHook,
+    ReclusterHook,
+    SelfLabelHook,
+)
 from .paths import naming_paths, no_such_type
 from .recipe import (
     batch_option,
@@ -50,6 +57,9 @@ from .work_dir import check_work_dir
 
 # What mmengine finds addresses of published files by.
 _ZOOS = ('torchvision://', 'modelzoo://', 'open-mmlab://', 'openmmlab://', 'mmcls://')
+
+# What nothing but a clusterer can be trained with.
+_OF_CLUSTERERS = (ConsensusHook, FitRowsHook, ReclusterHook, SelfLabelHook)
 
 
 def init_cpu_distribution(cfg: Config) -> None:
@@ -271,7 +281,14 @@ def _fitting(images: int) -> int:
 def _check_model(runner: Runner) -> None:
     """Refuse data that lack what the model needs, and an encoder without its weights."""
     model = unwrap_model(runner.model)
+    if runner.cfg.get('val_dataloader') is not None:
+        _check_predicts(model, ' Set val_dataloader, val_evaluator and val_cfg to None.')
     for hook in runner.hooks:
+        if isinstance(hook, _OF_CLUSTERERS) and not isinstance(model, BaseClusterer):
+            raise ValueError(
+                f'{type(hook).__name__} works on clusters, and {type(model).__name__} has none: '
+                'leave the hook out, or train a clusterer'
+            )
         if isinstance(hook, SelfLabelHook):
             hook.configure(model)
         elif isinstance(hook, DECHook):
@@ -290,6 +307,15 @@ def _check_model(runner: Runner) -> None:
             state = module.read_weights(module.weights)
             check_backbone(module.backbone, state, module.weights)
         _check_init_cfg(module)
+
+
+def _check_predicts(model: nn.Module, remedy: str = '') -> None:
+    """Refuse a pretext, which gives features alone, where predictions are asked for."""
+    if not hasattr(model, 'predict'):
+        raise ValueError(
+            f'{type(model).__name__} predicts nothing that could be tested. tools/eval_knn.py, '
+            f'tools/eval_kmeans.py and configs/linear/ judge its features.{remedy}'
+        )
 
 
 def _check_init_cfg(module: nn.Module) -> None:
@@ -323,12 +349,7 @@ def prepare_test(runner: Runner) -> None:
     Raises:
         ValueError: If the checkpoint does not fit, or the model predicts nothing.
     """
-    model = unwrap_model(runner.model)
-    if not hasattr(model, 'predict'):
-        raise ValueError(
-            f'{type(model).__name__} predicts nothing that could be tested. tools/eval_knn.py, '
-            'tools/eval_kmeans.py and configs/linear/ judge its features.'
-        )
+    _check_predicts(unwrap_model(runner.model))
     loader = _open_data(runner, 'test')
     check_checkpoint(runner.model, runner._load_from, 'test')
     if type(runner.test_loop) is TestLoop:

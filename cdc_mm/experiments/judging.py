@@ -32,6 +32,7 @@ from cdc_mm.evaluation.functional import (
     unit_rows,
 )
 from cdc_mm.features import FeatureDataset, FeatureExtractor, evaluation_dataset_cfg
+from cdc_mm.models import BaseClusterer
 from cdc_mm.wrappers import unwrap_model
 
 from .plan import why_untestable
@@ -122,9 +123,9 @@ def train_and_judge(config: str, num_clusters: int) -> dict:
         num_clusters (int): K, of k-means and estimators.
 
     Returns:
-        dict: See :func:`judge_clusters`, and ``kind`` (``clusterer``, ``pretext`` or
-        ``estimator``), ``knn`` (top-1 of a pretext, in percent), ``seconds`` and ``cpu_seconds`` of
-        the training, ``memory`` (peak of the process, of a GPU what was allocated on it, MB),
+        dict: See :func:`judge_clusters`, and ``kind`` (``clusterer``, ``pretext``, ``estimator`` or
+        ``classifier``), ``knn`` (top-1 of a pretext, in percent), ``seconds`` and ``cpu_seconds``
+        of the training, ``memory`` (peak of the process, of a GPU what was allocated on it, MB),
         ``device``, ``threads`` and ``load`` (that of the machine in the last minute).
     """
     with clear_errors():
@@ -214,8 +215,9 @@ def _judge_clusterer(runner: Runner, num_clusters: int) -> tuple:
     with np.load(file, allow_pickle=False) as kept:
         clusters = kept['cluster']
     images = open_images(runner.cfg, 'test')
-    count = getattr(model, 'num_clusters', num_clusters)
-    return dict(kind='clusterer'), clusters, images, count
+    # What predicts classes has learned them from labels.
+    kind = 'clusterer' if isinstance(model, BaseClusterer) else 'classifier'
+    return dict(kind=kind), clusters, images, getattr(model, 'num_clusters', num_clusters)
 
 
 def _judge_pretext(runner: Runner, num_clusters: int) -> tuple:

@@ -45,7 +45,7 @@ class Data(NamedTuple):
     Attributes:
         name (str): ``digits``, ``cifar10`` or a folder.
         kind (str): How the names of the configs for it end.
-        options (dict): What such a config is told: where the images are, K.
+        options (dict): Where the images are, by the names that such a config has for it.
         images (BoardImages): The evaluation images.
         num_train (int): Number of training images.
         held_out (bool): Whether the evaluation images are others than those.
@@ -179,8 +179,6 @@ def open_data(name: str, num_clusters: Optional[int] = None) -> Data:
             f'--num-clusters must be between 2 and the {num_train} training images, got '
             f'{num_clusters}'
         )
-    if kind == 'lite0_rows' or num_clusters != cfg.get('num_clusters', num_clusters):
-        options['num_clusters'] = num_clusters
     return Data(name, kind, options, images, num_train, held_out, num_clusters)
 
 
@@ -239,8 +237,7 @@ def plan_leaderboard(
             folder = board.out / 'runs' / method.name / f'seed{seed}'
             after, cfg = runs.get(method.pretext), deepcopy(cfgs[method.name])
             if after is not None:
-                options = dict(pretrained=after.last_checkpoint)
-                cfg = _read(method, opened, quick, options)
+                cfg = _read(method, opened, quick, after.last_checkpoint)
             cfg.merge_from_dict({'randomness.seed': seed})
             run = BoardRun(
                 method.name, seed, method.config or '', cfg, folder, method, after,
@@ -296,7 +293,7 @@ def _write_state(board: Leaderboard) -> None:
 
 def _why_not(method: Method, data: Data, skipped: Dict[str, str]) -> Optional[str]:
     if method.config is None and method.estimator is None:
-        return f'no config for this data (configs/baselines/{method.name}/*_{data.kind}.py)'
+        return f'it has no config for this data (*_{data.kind}.py)'
     if method.pretext is not None and method.pretext in skipped:
         return f'it starts from {method.pretext}, which cannot run: {skipped[method.pretext]}'
     return None
@@ -319,18 +316,22 @@ def _why_not_here(cfg: Config) -> Optional[str]:
     return None
 
 
-def _read(method: Method, data: Data, quick: bool, options: Optional[dict] = None) -> Config:
+def _read(method: Method, data: Data, quick: bool, checkpoint: Optional[str] = None) -> Config:
     """The full config of a method; an estimator's is that of the data."""
-    options = {**data.options, **(options or {})}
     if method.estimator is not None:
-        cfg = _tested_on_rows(read_config(_DATA[data.kind], options))
+        cfg = _tested_on_rows(read_config(_DATA[data.kind], data.options))
         cfg.estimator = method.estimator
         cfg.randomness = dict(seed=None)
         return cfg
-    if method.own:  # which says itself where its data are, if it has not these names
-        options = {
-            key: value for key, value in options.items() if _takes(method.config, key, value)
-        }
+    options = dict(data.options)
+    if method.own:  # it may say itself where its data are
+        options = {name: x for name, x in options.items() if _takes(method.config, name, x)}
+    if _takes(method.config, 'num_clusters', data.num_clusters):  # a pretext has no clusters
+        options['num_clusters'] = data.num_clusters
+    if checkpoint is not None:
+        # Of a frozen network inside the model, or of the whole model.
+        inside = _takes(method.config, 'pretrained', checkpoint)
+        options['pretrained' if inside else 'load_from'] = checkpoint
     if quick:
         epochs = read_config(method.config).get('epochs')
         if isinstance(epochs, int):
@@ -346,9 +347,9 @@ def _tested_on_rows(cfg: Config) -> Config:
     return cfg
 
 
-def _takes(config: str, key: str, value) -> bool:
+def _takes(config: str, name: str, value) -> bool:
     try:
-        read_config(config, {key: value})
+        read_config(config, {name: value})
     except ValueError:
         return False
     return True

@@ -16,7 +16,12 @@ from .leaderboard import BoardRun, Leaderboard
 from .methods import FIGURES, Method
 from .results import seed_agreement
 
-_KINDS = dict(clusterer='clusters', pretext='features, k-means', estimator='scikit-learn')
+_KINDS = dict(
+    clusterer='itself',
+    pretext='k-means',
+    estimator='scikit-learn',
+    classifier='itself, from labels',
+)
 # Of images without labels.
 _UNLABELLED = ('linear_cv', 'silhouette', 'size_entropy')
 
@@ -136,11 +141,13 @@ def _how_measured(board: Leaderboard, entries: List[dict], command: str) -> str:
     devices = sorted({device for entry in entries for device in entry['devices']})
     loads = [load for entry in entries for load in entry['metrics']['load']['values']]
     threads = sorted({n for entry in entries for n in entry['metrics']['threads']['values']})
+    taught = any(entry['kind'] == 'classifier' for entry in entries)
     lines = [
         f'`{command}`',
         '',
-        f'{board.data.num_clusters} clusters, {board.data.split}; seeds 0 to {board.seeds - 1}; '
-        'last checkpoint. Labels serve only to judge.',
+        f'{board.data.num_clusters} clusters, {board.data.split}; {_seeds(board)}; '
+        'last checkpoint. Labels serve only to judge'
+        + (' (but to train what the table says so of: an upper bound).' if taught else '.'),
     ]
     if entries:
         lines.append(
@@ -153,6 +160,10 @@ def _how_measured(board: Leaderboard, entries: List[dict], command: str) -> str:
             'computed once; the seconds do not contain that.'
         )
     return '\n'.join(lines)
+
+
+def _seeds(board: Leaderboard) -> str:
+    return 'seed 0' if board.seeds == 1 else f'seeds 0 to {board.seeds - 1}'
 
 
 def _table(board: Leaderboard, entries: List[dict]) -> str:
@@ -235,7 +246,7 @@ def _draw(board: Leaderboard, entries: List[dict]):
         title += '; quick: a quarter of the epochs'
     if any(quoted.values()):
         title += '\nhollow: quoted from the CDC paper, from scratch'
-    return draw_leaderboard(panels, title, quoted)
+    return draw_leaderboard(panels, title, quoted, percent=labelled)
 
 
 def _titled(entry: dict) -> str:

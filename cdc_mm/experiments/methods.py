@@ -11,18 +11,22 @@ from cdc_mm.shipped import shipped_root
 
 from .results import find_paper_figures
 
-# Configs of this project that are entries of their own, by the kind of data: name to title, config
-# and the config of the paper's run whose figures (configs/paper.yml) belong to it.
+# Configs of this project that are entries of their own, by the kind of data and by name: title,
+# config, the method that it starts from, and the config of the paper's run whose figures
+# (configs/paper.yml) belong to it.
 _OWN = {
     'digits': {
-        'cdc': ('CDC', 'configs/cdc_digits.py', 'configs/cdc_r18_cifar10.py'),
-        'cdc_recluster': ('CDC, re-clustered', 'configs/cdc_digits_recluster.py', None),
+        'cdc': ('CDC', 'cdc_digits.py', None, 'cdc_r18_cifar10.py'),
+        'cdc_selflabel': (
+            'CDC + selflabel',
+            'selflabel/selflabel_digits.py',
+            'cdc',
+            'selflabel/selflabel_r18_cifar10.py',
+        ),
+        'cdc_recluster': ('CDC, re-clustered', 'cdc_digits_recluster.py', None, None),
     },
     'lite0_rows': {
-        'scan_lite0': ('tools/cluster.py', 'configs/folder/scan_lite0.py', None),
-    },
-    'r18_cifar10': {
-        'cdc': ('CDC', 'configs/cdc_r18_cifar10.py', 'configs/cdc_r18_cifar10.py'),
+        'scan_lite0': ('tools/cluster.py', 'folder/scan_lite0.py', None, None),
     },
 }
 FIGURES = ('acc', 'nmi', 'ari')
@@ -33,12 +37,11 @@ class Method:
     """An entry of a leaderboard.
 
     Args:
-        name (str): By which ``--methods`` knows it: the folder of its metafile, or the name of a
-            user's config.
+        name (str): By which ``--methods`` knows it: the name of its config without the data.
         title (str): As in its paper.
         config (str, optional): Its config for the data; None if there is none, or if it is an
             estimator.
-        pretext (str, optional): The method from whose checkpoint it starts (``pretrained``).
+        pretext (str, optional): The method from whose checkpoint it starts.
         estimator (dict, optional): ``type``, a class of ``sklearn.cluster``, and its parameters.
         quoted (dict): Figures of the paper on CIFAR-10 by name (``acc``), in percent; not measured.
         own (bool): Whether it is a config of the user's.
@@ -57,7 +60,7 @@ def find_methods(kind: str, root: Optional[Path] = None) -> Dict[str, Method]:
     """All methods, our own first, those without a config for the data too.
 
     Args:
-        kind (str): ``digits``, ``lite0_rows`` or ``r18_cifar10``: how the names of configs end.
+        kind (str): ``digits`` or ``lite0_rows``, which the names of configs say.
         root (Path, optional): The folder that holds ``configs``. Defaults to what is shipped.
 
     Returns:
@@ -68,14 +71,13 @@ def find_methods(kind: str, root: Optional[Path] = None) -> Dict[str, Method]:
     """
     root = root or shipped_root()
     methods = {}
-    for name, (title, config, paper) in _OWN[kind].items():
-        if (root / config).is_file():
-            quoted = (find_paper_figures(str(root / paper)) or {}) if paper else {}
-            quoted = {key: quoted[key][0] for key in FIGURES if key in quoted}
-            methods[name] = Method(name, title, config, quoted=quoted)
+    for name, (title, config, pretext, paper) in _OWN[kind].items():
+        if (root / 'configs' / config).is_file():
+            quoted = paper and find_paper_figures(str(root / 'configs' / paper))
+            quoted = {key: quoted[key][0] for key in FIGURES if key in (quoted or {})}
+            methods[name] = Method(name, title, f'configs/{config}', pretext, quoted=quoted)
     for file in sorted((root / 'configs/baselines').glob('*/metafile.yml')):
-        name = file.parent.name
-        methods[name] = _read_metafile(file, kind)
+        methods.update((method.name, method) for method in _read_metafile(file, kind))
     return methods
 
 
@@ -127,29 +129,56 @@ def choose_methods(names: Sequence[str], methods: Dict[str, Method]) -> List[Met
     return list(chosen.values())
 
 
-def _read_metafile(file: Path, kind: str) -> Method:
-    content = mmengine.load(file)
+# What of a model's name says on which data and with which network, not which method it is.
+_NOT_METHOD = {'digits', 'lite0', 'rows', 'cifar10', 'r18', 'conv'}
+
+
+def _read_metafile(file: Path, kind: str) -> List[Method]:
+    """The methods of a metafile: one for each of its configs for the data, at least one."""
+    content, folder = mmengine.load(file), file.parent.name
     try:
         collection = content['Collections'][0]
-        metadata = dict(collection.get('Metadata') or {})
-        title, models = collection['Name'], content['Models'] or []
-        config, quoted = None, {}
+        metadata, title = collection.get('Metadata') or {}, collection['Name']
+        models = content['Models'] or []
+        methods = []
         for model in models:
-            if Path(model.get('Config') or '').stem.endswith(f'_{kind}') and config is None:
-                config = model['Config']
-                metadata.update(model.get('Metadata') or {})
-            for result in model.get('Results') or []:
-                if result.get('Quoted') and result['Dataset'] == 'CIFAR-10':
-                    metrics = {key.lower(): value for key, value in result['Metrics'].items()}
-                    quoted = quoted or {key: metrics[key] for key in FIGURES if key in metrics}
-            if 'Estimator' in (model.get('Metadata') or {}):
-                metadata.update(model['Metadata'])
+            stem = Path(model.get('Config') or '').stem
+            if f'_{kind}_' in f'{stem}_':
+                name = stem.replace(f'_{kind}', '')
+                variant = name.removeprefix(folder).strip('_').replace('_', ' ')
+                pretext = {**metadata, **(model.get('Metadata') or {})}.get('Pretext')
+                methods.append(
+                    Method(
+                        name,
+                        f'{title} + {variant}' if variant else title,
+                        model['Config'],
+                        pretext and pretext.replace(f'_{kind}', ''),
+                        quoted=_quoted(models, stem),
+                    )
+                )
+        if not methods:
+            estimator = None
+            if 'Estimator' in metadata:
+                estimator = dict(metadata.get('Parameters') or {}, type=metadata['Estimator'])
+            methods = [Method(folder, title, estimator=estimator, quoted=_quoted(models, folder))]
     except (KeyError, IndexError, TypeError, AttributeError) as error:
         raise ValueError(
             f'{file} is no metafile of a method: {type(error).__name__} {error}. It has '
             'Collections (Name, Metadata) and Models (Name, Config, In Collection, Results).'
         ) from error
-    estimator = None
-    if config is None and 'Estimator' in metadata:
-        estimator = dict(metadata.get('Parameters') or {}, type=metadata['Estimator'])
-    return Method(file.parent.name, title, config, metadata.get('Pretext'), estimator, quoted)
+    return methods
+
+
+def _quoted(models: List[dict], name: str) -> Dict[str, float]:
+    """Figures on CIFAR-10 that are quoted of the same method on whatever network."""
+    for model in models:
+        if _method_words(model['Name']) == _method_words(name):
+            for result in model.get('Results') or []:
+                if result.get('Quoted') and result['Dataset'] == 'CIFAR-10':
+                    figures = {key.lower(): value for key, value in result['Metrics'].items()}
+                    return {key: figures[key] for key in FIGURES if key in figures}
+    return {}
+
+
+def _method_words(name: str) -> set:
+    return set(name.split('_')) - _NOT_METHOD

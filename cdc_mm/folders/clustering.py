@@ -46,6 +46,7 @@ def cluster_folder(
     encoder: Optional[str] = None,
     weights: Optional[str] = None,
     image_size: Optional[int] = None,
+    finetune_epochs: int = 0,
     seed: int = 0,
     store_dir: Optional[str] = None,
     num_workers: int = 2,
@@ -65,6 +66,7 @@ def cluster_folder(
             to ``lite0``; a model has its own.
         weights (str, optional): A file that fills it.
         image_size (int, optional): Pixels that it sees.
+        finetune_epochs (int): Epochs in which the network learns, too. Defaults to 0.
         seed (int): Of all that is drawn. Defaults to 0.
         store_dir (str, optional): Where rows are kept.
         num_workers (int): Processes that read images. Defaults to 2.
@@ -81,10 +83,12 @@ def cluster_folder(
     """
     folder, out = Path(folder), Path(out)
     if names is None:
-        if model is not None and (encoder, weights, image_size) != (None, None, None):
+        if model is not None and (encoder, weights, image_size, finetune_epochs) != (
+            None, None, None, 0,
+        ):  # fmt: skip
             raise ValueError(
                 f'the model {model} sees images by its own network and size: leave out encoder, '
-                'weights and image size'
+                'weights, image size and finetuning'
             )
         folder = as_folder(folder)
         _claim(out, folder)
@@ -118,6 +122,7 @@ def cluster_folder(
                 encoder=encoder or 'lite0',
                 weights=weights,
                 image_size=image_size,
+                finetune_epochs=finetune_epochs,
                 random_state=seed,
                 store_dir=store_dir,
                 num_workers=num_workers,

@@ -124,6 +124,8 @@ def find_warnings(clusterer: ImageClusterer, assignments: Assignments) -> List[s
         if copies > 1:
             images = f'{copies:,} images are copies of others'
         lines.append(f'{images} (duplicate_of in the table).')
+    if np.isnan(clusterer.nearest_similarity_).all() and count > 1:
+        lines.append('Near duplicates were not looked for among so many images.')
     near = int((assignments.near_duplicate_of >= 0).sum())
     if near:
         more = ' more' if copies else ''

@@ -1,16 +1,23 @@
 from .assigners import SinkhornAssigner
 from .clusterers import (
+    ADC,
     CDC,
+    DAC,
     DEC,
+    IIC,
+    JULE,
     SCAN,
     TEMI,
     TURTLE,
     BaseClusterer,
     CDCMoCoV3,
+    ContrastiveClustering,
+    DeepClusterV2,
     MultiHead,
+    ProPos,
     SelfLabel,
 )
-from .data_preprocessors import MultiViewDataPreprocessor
+from .data_preprocessors import LabelledDataPreprocessor, MultiViewDataPreprocessor
 from .encoders import (
     BaseEncoder,
     EfficientNetLite,
@@ -25,6 +32,7 @@ from .layers import SplitBatchNorm2d
 from .losses import CDCLoss, SCANLoss, SelfLabelLoss, SwappedPredictionLoss
 from .pretexts import (
     DCGAN,
+    PCL,
     SWWAE,
     AutoEncoder,
     ConvDecoder,
@@ -36,9 +44,14 @@ from .pretexts import (
 )
 
 __all__ = [
+    'ADC',
     'CDC',
+    'DAC',
     'DCGAN',
     'DEC',
+    'IIC',
+    'JULE',
+    'PCL',
     'SCAN',
     'SWWAE',
     'TEMI',
@@ -49,15 +62,19 @@ __all__ = [
     'CDCHead',
     'CDCLoss',
     'CDCMoCoV3',
+    'ContrastiveClustering',
     'ConvDecoder',
+    'DeepClusterV2',
     'DenoisingAutoEncoder',
     'DiagonalMetric',
     'EfficientNetLite',
     'Encoder',
     'GaussianNeck',
+    'LabelledDataPreprocessor',
     'MultiHead',
     'MultiViewDataPreprocessor',
     'PoolingConvNet',
+    'ProPos',
     'SCANLoss',
     'SelfLabel',
     'SelfLabelLoss',

@@ -5,7 +5,12 @@ from matplotlib.figure import Figure
 Bars = Dict[str, Sequence[float]]
 
 
-def draw_leaderboard(panels: Dict[str, Bars], title: str, quoted: Dict[str, Dict[str, float]]):
+def draw_leaderboard(
+    panels: Dict[str, Bars],
+    title: str,
+    quoted: Dict[str, Dict[str, float]],
+    percent: bool = True,
+) -> Figure:
     """Draw methods below each other, for each figure a panel: mean, deviation and single runs.
 
     Args:
@@ -14,6 +19,7 @@ def draw_leaderboard(panels: Dict[str, Bars], title: str, quoted: Dict[str, Dict
         title (str): Above all.
         quoted (dict): By title of a panel and method, a figure that was not measured. It is drawn
             as a hollow diamond.
+        percent (bool): Whether all panels go to 100. Defaults to True.
 
     Returns:
         Figure: To be saved with ``savefig``.
@@ -35,6 +41,8 @@ def draw_leaderboard(panels: Dict[str, Bars], title: str, quoted: Dict[str, Dict
             if other is not None:
                 ax.plot(other, y, 'D', color='#b5532a', markerfacecolor='none', markersize=5)
         ax.set_xlabel(name)
+        if percent:
+            ax.set_xlim(min(0, ax.get_xlim()[0]), 100)
         ax.grid(axis='x', alpha=0.3)
         ax.set_axisbelow(True)
         ax.spines[['top', 'right']].set_visible(False)

@@ -10,9 +10,9 @@ test_prefix = ''
 num_clusters = 10
 num_heads = 32
 num_components = 128
-epochs = 5
+epochs = 2
 batch_size = 64
-lr = 1e-4
+lr = 1e-5
 threshold = 0.9  # heads that vote together are seldom surer
 image_size = 128
 num_workers = 2
@@ -23,7 +23,7 @@ scan = dict(
     num_clusters=num_clusters,
     num_heads=num_heads,
     num_components=num_components,
-    backbone=dict(type='EfficientNetLite', variant=0),
+    backbone=dict(type='EfficientNetLite', variant=0, mirror=True),
 )
 model = dict(type='SelfLabel', clusterer=scan, loss=dict(type='SelfLabelLoss', threshold=threshold))
 strong_view = dict(
@@ -38,7 +38,7 @@ strong_view = dict(
 data_preprocessor = dict(
     type='MultiViewDataPreprocessor', views=dict(weak=dict(), strong=strong_view), to_rgb=True
 )
-custom_hooks = [dict(type='SelfLabelHook', finetune=True)]
+custom_hooks = [dict(type='SelfLabelHook', finetune=True), dict(type='NormEvalHook')]
 
 # The same steps for training and test, as the weak view is what the test sees.
 load = dict(type='LoadImage', min_side=2 * image_size)

@@ -1,6 +1,5 @@
 import copy
 from itertools import permutations
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,8 +11,9 @@ from sklearn.metrics import adjusted_rand_score
 
 from cdc_mm.checkpoints import read_state_dict
 from cdc_mm.datasets import Digits
+from cdc_mm.engine.hooks.training_rows import cluster_training_rows
 from cdc_mm.errors import RunError
-from cdc_mm.evaluation.functional import align_clusters
+from cdc_mm.evaluation.functional import align_clusters, unit_rows
 from cdc_mm.models.layers import ClusterTargets
 
 
@@ -189,6 +189,6 @@ def test_copies_of_a_few_images_are_refused():
     """Whether they are so in the data or the features have become the same."""
     rows = np.repeat(np.eye(4, dtype=np.float32)[:3], 5, axis=0) * np.arange(1, 16)[:, None]
     with pytest.raises(RunError, match=r'15 images are only 3 different rows.*num_clusters=4'):
-        build()._cluster(rows, 4, SimpleNamespace(seed=0, epoch=1))
-    found = build()._cluster(rows, 3, SimpleNamespace(seed=0, epoch=1))
+        cluster_training_rows(unit_rows(rows), 4, 10, 1)
+    found = cluster_training_rows(unit_rows(rows), 3, 10, 1)
     assert sorted(np.bincount(found)) == [5, 5, 5]

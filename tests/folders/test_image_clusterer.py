@@ -216,7 +216,8 @@ def test_near_pairs_are_those_of_all_pairs(monkeypatch, size):
     assert len(expected) > 20 and set(map(tuple, pairs.tolist())) == expected
     np.testing.assert_allclose(similarity, cosine.max(axis=1), atol=1e-6)
     assert (same == -1).all()
-    assert len(_compare(rows[:1], np.zeros((1, 1), int))[1]) == 0
+    similarity, pairs, _ = _compare(rows, nearest[:, :0])  # not looked for
+    assert np.isnan(similarity).all() and pairs.shape == (0, 2)
 
 
 def test_refusals(tmp_path, blobs, fitted, of_folder):
@@ -225,6 +226,8 @@ def test_refusals(tmp_path, blobs, fitted, of_folder):
             ImageClusterer(value).fit(blobs[0])
     for kwargs, message in (
         (dict(epochs=0), 'epochs must be at least 1, got 0'),
+        (dict(finetune_epochs=-1), 'finetune_epochs must be at least 0, got -1'),
+        (dict(finetune_epochs=1), 'finetune_epochs needs a folder of images'),
         (dict(image_size=8), 'image_size must be at least 16, got 8'),
     ):
         with pytest.raises(ValueError, match=message):

@@ -7,9 +7,11 @@ import sys
 
 import numpy as np
 import pytest
+import torch
 from helpers import run_tool
 from PIL import Image
 
+from cdc_mm import ClusterInferencer, ImageClusterer
 from cdc_mm.apis import clear_errors, clear_run_errors, cluster_folder
 from cdc_mm.errors import RunError
 
@@ -225,13 +227,17 @@ def test_broken_files_do_not_end_a_run_and_are_no_copies(tmp_path, found, few_ep
     assert '122 images could not be read' in page
 
 
-def test_images_that_are_all_alike_are_assigned(tmp_path, found, few_epochs):
+def test_images_that_are_all_alike_are_assigned(tmp_path, found, few_epochs, monkeypatch):
     found(fill(tmp_path / 'photos', 6))
     (tmp_path / 'same').mkdir()
     for i in range(12):
         Image.new('RGB', (20 + i, 20 + i), 'red').save(tmp_path / f'same/{i}.png')
     table = found(tmp_path / 'same', model=tmp_path / 'out/model')
-    assert len(set(table.cluster.tolist())) == 1
+    assert len(set(table.cluster.tolist())) == 1 and (table.near_duplicate_of >= 0).sum() == 11
+    with monkeypatch.context() as patch:
+        patch.setattr('cdc_mm.folders.image_clusterer._MOST_COMPARED', 11)
+        table = found(tmp_path / 'same', model=tmp_path / 'out/model')
+    assert 'Near duplicates were not looked for' in (tmp_path / 'out/report.html').read_text()
     (tmp_path / 'one').mkdir()
     (tmp_path / 'same/0.png').rename(tmp_path / 'one/0.png')
     assert len(found(tmp_path / 'one', model=tmp_path / 'out/model')) == 1
@@ -291,3 +297,35 @@ def test_parquet_without_pyarrow_is_told_before_the_work(tmp_path, found, monkey
     with pytest.raises(RunError, match='leave out --parquet'):
         found(fill(tmp_path / 'photos', 6), parquet=True)
     assert not (tmp_path / 's').exists()
+
+
+@pytest.mark.parametrize('taken', [True, False])
+def test_the_network_learns_too_and_is_taken_if_it_is_no_worse(
+    tmp_path, found, few_epochs, monkeypatch, capsys, taken
+):
+    folder = fill(tmp_path / 'photos', 9)
+    (folder / 'aa.jpg').write_bytes(b'')  # not among those that it learns from
+    values = iter([0.9, 0.9 if taken else 0.899, 0.95, 0.95])
+    monkeypatch.setattr(
+        'cdc_mm.folders.image_clusterer.linear_consistency', lambda *_: next(values)
+    )
+    table = found(folder, finetune_epochs=2)
+    printed = capsys.readouterr().out
+    assert ' for the network to learn, too; ' in printed
+    assert f'the trained network is {"taken" if taken else "not taken"}: ' in printed
+    assert printed.count('could not be read') == 1
+    page = (tmp_path / 'out/report.html').read_text()
+    assert ('trained on these images' in page) == taken == ('loss_selflabel' in page)
+    # What is saved assigns as the table says, by whichever network.
+    names = [path for path in table.paths if path != 'new\nline.png']
+    again = ClusterInferencer(tmp_path / 'out/model')([folder / name for name in names])
+    confidence = {p: c for p, c in zip(table.paths, table.confidence, strict=True)}
+    for name, prediction in zip(names, again, strict=True):
+        assert prediction['confidence'] == pytest.approx(confidence[name], abs=1e-4)
+    released = ImageClusterer(3, image_size=32).open_images(folder).encoder.state_dict()
+    model = ImageClusterer.load(tmp_path / 'out/model').model_
+    moved = any(not torch.equal(v, released[k]) for k, v in model.encoder.state_dict().items())
+    assert moved == taken and model.frozen
+    if taken:
+        table = found(folder, model=tmp_path / 'out/model')
+        assert np.allclose(table.confidence, list(confidence.values()), atol=1e-4)

@@ -8,17 +8,11 @@ from mmengine.runner import BaseLoop, EpochBasedTrainLoop
 from mmpretrain.registry import HOOKS
 from torch import Tensor
 
-from cdc_mm.errors import RunError
-from cdc_mm.evaluation.functional import (
-    align_clusters,
-    count_distinct,
-    kmeans_clusters,
-    unit_rows,
-)
+from cdc_mm.evaluation.functional import align_clusters, unit_rows
 from cdc_mm.wrappers import unwrap_model
 
 from .broadcast_bn_hook import broadcast_bn
-from .training_rows import look_at_training_rows
+from .training_rows import cluster_training_rows, look_at_training_rows
 
 
 @HOOKS.register_module()
@@ -111,7 +105,8 @@ class ReclusterHook(Hook):
         numbers, rows, before = look_at_training_rows(runner.cfg, model, look)
         labels = torch.full_like(self._targets.labels, -1)
         if is_main_process():
-            after = self._cluster(rows, model.num_clusters, runner)
+            seed = (runner.seed or 0) + runner.epoch
+            after = cluster_training_rows(unit_rows(rows), model.num_clusters, self.restarts, seed)
             after = align_clusters(after, before, model.num_clusters)
             labels[torch.from_numpy(numbers)] = torch.from_numpy(after).to(labels)
             moved = float((after != before).mean())
@@ -123,18 +118,3 @@ class ReclusterHook(Hook):
             )
         broadcast(labels)
         self._targets.labels.copy_(labels)
-
-    def _cluster(self, rows: np.ndarray, num_clusters: int, runner) -> np.ndarray:
-        if not np.isfinite(rows).all():
-            raise RunError('the features are not finite, and cannot be clustered')
-        rows = unit_rows(rows)
-        distinct = count_distinct(rows, num_clusters)
-        if distinct < num_clusters:
-            raise RunError(
-                f'the features of {len(rows)} images are only {distinct} different rows, which '
-                f'cannot be clustered into num_clusters={num_clusters}: lower it, leave out copies '
-                'of images, or, if all features have become the same, lower '
-                'optim_wrapper.optimizer.lr'
-            )
-        seed = (runner.seed or 0) + runner.epoch
-        return kmeans_clusters(rows, rows, num_clusters, self.restarts, seed)

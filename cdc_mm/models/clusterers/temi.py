@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from ..layers import MomentumEncoder, Standardize
 from ..losses import temi_loss
-from ..utils import as_float, global_mean
+from ..utils import as_float, mean_over_ranks
 from .base import build_backbone, width_of_rows
 from .ensemble import EnsembleClusterer
 
@@ -98,7 +98,7 @@ class TEMI(EnsembleClusterer):
         self.standardize.update(rows)
         with torch.no_grad():
             taught = self.head_scores(rows)
-            likely = global_mean(as_float(taught).softmax(dim=2))
+            likely = mean_over_ranks(as_float(taught).softmax(dim=2).mean(dim=1))
             self.prior.lerp_(likely.to(self.prior), 1 - _KEEP_PRIOR)
         teacher = taught.chunk(2, dim=1)
         student = (self.student(self.standardize(rows)) / self.temperature).chunk(2, dim=1)

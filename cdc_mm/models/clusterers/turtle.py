@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrizations import weight_norm
 
 from ..layers import Standardize
-from ..utils import as_float, full_precision, global_mean
+from ..utils import as_float, full_precision, mean_over_ranks
 from .base import BaseClusterer, build_backbone, width_of_rows
 
 
@@ -94,7 +94,7 @@ class TURTLE(BaseClusterer):
             rows, labels, start.weight, start.bias, self.inner_steps, self.inner_lr
         )
         log_p = as_float(nn.functional.linear(rows, weight, bias)).log_softmax(dim=1)
-        entropy = torch.special.entr(global_mean(labels)).sum()
+        entropy = torch.special.entr(mean_over_ranks(labels.mean(dim=0))).sum()
         return dict(
             loss_classifier=-(labels * log_p).sum(dim=1).mean(),
             loss_entropy=-self.entropy_weight * entropy,

@@ -1,4 +1,5 @@
 from . import kornia_augments
+from .labelled import LabelledDataPreprocessor
 from .multi_view import MultiViewDataPreprocessor
 
-__all__ = ['MultiViewDataPreprocessor', 'kornia_augments']
+__all__ = ['LabelledDataPreprocessor', 'MultiViewDataPreprocessor', 'kornia_augments']

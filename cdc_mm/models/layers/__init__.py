@@ -1,4 +1,5 @@
 from .cluster_targets import ClusterTargets
+from .feature_clusters import FeatureClusters, cluster_centers, concentration
 from .momentum_encoder import MomentumEncoder
 from .principal_components import PrincipalComponents
 from .projection import project_rows
@@ -8,10 +9,13 @@ from .standardize import Standardize
 
 __all__ = [
     'ClusterTargets',
+    'FeatureClusters',
     'MomentumEncoder',
     'PrincipalComponents',
     'Queue',
     'SplitBatchNorm2d',
     'Standardize',
+    'cluster_centers',
+    'concentration',
     'project_rows',
 ]

@@ -44,14 +44,16 @@ class _InfoNCE(torch.autograd.Function):
     @staticmethod
     def forward(ctx, query: Tensor, key: Tensor, negatives: Tensor, tau: float) -> Tensor:
         scaled = query / tau
-        positive = (scaled * key).sum(dim=1)
-        similarities = scaled @ negatives.T
-        total = torch.logaddexp(positive, torch.logsumexp(similarities, dim=1))
+        positive = (scaled * key).sum(dim=1, keepdim=True)
+        similarities = torch.cat([scaled @ negatives.T, positive], dim=1)
+        log_shares = torch.log_softmax(similarities, dim=1)
+        loss = -log_shares[:, -1].mean()
         if ctx.needs_input_grad[0]:
-            shares = similarities.sub_(total[:, None]).exp_()
-            gradient = torch.addmm((positive - total).expm1()[:, None] * key, shares, negatives)
+            shares = torch.exp(log_shares, out=similarities)
+            torch.expm1(log_shares[:, -1], out=shares[:, -1])
+            gradient = torch.addmm(shares[:, -1:] * key, shares[:, :-1], negatives)
             ctx.save_for_backward(gradient.div_(tau * len(query)))
-        return (total - positive).mean()
+        return loss
 
     @staticmethod
     @once_differentiable

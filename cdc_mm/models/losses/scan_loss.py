@@ -4,7 +4,7 @@ import torch
 from mmpretrain.registry import MODELS
 from torch import Tensor, nn
 
-from ..utils import as_float, global_mean
+from ..utils import as_float, mean_over_ranks
 
 
 @MODELS.register_module()
@@ -44,5 +44,5 @@ class SCANLoss(nn.Module):
         log_p, log_q = (as_float(x).log_softmax(dim=-1) for x in (scores, neighbor_scores))
         # In the log domain, where the product of two sure predictions does not underflow.
         agreement = torch.logsumexp(log_p + log_q, dim=-1).mean(dim=-1)
-        entropy = torch.special.entr(global_mean(log_p.exp())).sum(dim=-1)
+        entropy = torch.special.entr(mean_over_ranks(log_p.exp().mean(dim=-2))).sum(dim=-1)
         return dict(loss_neighbor=-agreement, loss_entropy=-self.entropy_weight * entropy)

@@ -1,6 +1,11 @@
 from cdc_mm.wrappers import unwrap_model
 
-from .distributed import gather_rows, global_mean, shuffled_forward
+from .distributed import (
+    gather_rows,
+    gather_with_grad,
+    mean_over_ranks,
+    shuffled_forward,
+)
 from .pseudo_labels import PseudoLabels
 from .tensors import as_float, full_precision
 
@@ -9,7 +14,8 @@ __all__ = [
     'as_float',
     'full_precision',
     'gather_rows',
-    'global_mean',
+    'gather_with_grad',
+    'mean_over_ranks',
     'shuffled_forward',
     'unwrap_model',
 ]

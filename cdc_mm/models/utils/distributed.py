@@ -19,20 +19,6 @@ def gather_rows(x: Tensor) -> Tensor:
     return x if get_world_size() == 1 else torch.cat(all_gather(x.contiguous()))
 
 
-def global_mean(rows: Tensor) -> Tensor:
-    """Mean over the rows (..., B, K) of all ranks, shape (..., K).
-
-    Its gradient is that of this rank's rows: data parallel training takes the mean of the gradients
-    over the ranks.
-    """
-    own = rows.mean(dim=-2)
-    if get_world_size() == 1:
-        return own
-    mean = own.detach().clone()
-    all_reduce(mean, 'mean')
-    return own + (mean - own.detach())
-
-
 @torch.no_grad()
 def shuffled_forward(module: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
     """Run ``module`` on shuffled rows and put its output back in order ("shuffle BN").
@@ -66,3 +52,36 @@ def _exchange(x: Tensor, sent: List[int], received: List[int]) -> Tensor:
     out = x.new_empty((sum(received), *x.shape[1:]))
     dist.all_to_all_single(out, x.contiguous(), received, sent)
     return out
+
+
+def gather_with_grad(x: Tensor) -> Tensor:
+    """Concatenate ``x`` of all ranks in rank order, with the gradient of this rank's rows.
+
+    It is the number of ranks times as large as usual: data parallel training takes the mean of the
+    gradients over the ranks, so that each rank may compute the whole loss of the global batch.
+
+    Args:
+        x (Tensor): Shape (N, ...), the same on every rank.
+
+    Returns:
+        Tensor: Shape (world size * N, ...); ``x`` itself when there is one process.
+    """
+    ranks = get_world_size()
+    if ranks == 1:
+        return x
+    parts = list(gather_rows(x).chunk(ranks))
+    parts[get_rank()] = x + (ranks - 1) * (x - x.detach())
+    return torch.cat(parts)
+
+
+def mean_over_ranks(x: Tensor) -> Tensor:
+    """The mean of ``x`` of all ranks, with the gradient of this rank's.
+
+    Data parallel training takes the mean of the gradients over the ranks, so that a loss of this
+    mean has its right gradient.
+    """
+    if get_world_size() == 1:
+        return x
+    mean = x.detach().clone()
+    all_reduce(mean, 'mean')
+    return x + (mean - x.detach())

@@ -7,10 +7,11 @@ test_prefix = ''
 num_neighbors = 20
 batch_size = 1000
 image_size = 128  # 224, as the network was trained, takes three times as long
+mirror = True  # the mean of an image and its mirror image, for twice the time
 num_workers = 2  # that read images for the network
 store_dir = 'work_dirs/features'
 
-encoder = dict(type='EfficientNetLite', variant=0, freeze=True)
+encoder = dict(type='EfficientNetLite', variant=0, freeze=True, mirror=mirror)
 data_preprocessor = dict(type='MultiViewDataPreprocessor', to_rgb=True)
 
 pipeline = [

@@ -1,0 +1,6 @@
+# Contrastive clustering on the digits, with network, data and schedule of cdc_digits.py.
+_base_ = '../../_base_/clusterer_digits.py'
+
+num_clusters = 10
+
+model = dict(type='ContrastiveClustering', num_clusters=num_clusters, instance_dim=64)

@@ -1,0 +1,6 @@
+# IIC on the digits, with network, data and schedule of cdc_digits.py.
+_base_ = '../../_base_/clusterer_digits.py'
+
+num_clusters = 10
+
+model = dict(type='IIC', num_clusters=num_clusters)
