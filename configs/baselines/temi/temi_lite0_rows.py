@@ -25,4 +25,6 @@ param_scheduler = [
         convert_to_iter_based=True,
     )
 ]
+train_cfg = dict(by_epoch=True, max_epochs=epochs, val_interval=epochs)
+default_hooks = dict(checkpoint=dict(interval=epochs))
 auto_scale_lr = dict(base_batch_size=batch_size)
