@@ -136,7 +136,8 @@ def prepare_training(runner: Runner) -> None:
         ValueError: If there is no full batch or a batch of one, if ranks would have different
             batches, if the data lack a view that the model needs or have fewer
             images than it has clusters, if the recipe needs several
-            processes (see :func:`check_processes`), or if the checkpoint does not fit.
+            processes (see :func:`check_processes`), if a model that predicts nothing is to be
+            validated, or if the checkpoint does not fit.
     """
     loader = _open_data(runner, 'train')
     batch_size, images = runner.cfg.train_dataloader.get('batch_size'), len(loader.sampler)
@@ -166,6 +167,10 @@ def prepare_training(runner: Runner) -> None:
         told += check_image_size(runner.cfg, loader.dataset, getattr(val, 'dataset', None))
     check_first_batch(unwrap_model(runner.model), loader, runner.cfg)
     if type(runner.val_loop) is ValLoop:
+        _check_predicts(
+            unwrap_model(runner.model),
+            'validated: set val_dataloader, val_evaluator and val_cfg to None',
+        )
         check_prediction(runner.model, val, 'val_dataloader')
     if batch_size > images:
         told.append(
@@ -312,6 +317,15 @@ def _check_init_cfg(module: nn.Module) -> None:
             )
 
 
+def _check_predicts(model: nn.Module, purpose: str) -> None:
+    """Refuse a pretext, which gives features alone, where clusters are asked for."""
+    if not hasattr(model, 'predict'):
+        raise ValueError(
+            f'{type(model).__name__} predicts nothing that could be {purpose}. tools/eval_knn.py, '
+            'tools/eval_kmeans.py and configs/linear/ judge its features.'
+        )
+
+
 def prepare_test(runner: Runner) -> None:
     """Open the data and check the checkpoint.
 
@@ -322,11 +336,7 @@ def prepare_test(runner: Runner) -> None:
         ValueError: If the checkpoint does not fit, or the model predicts nothing.
     """
     model = unwrap_model(runner.model)
-    if not hasattr(model, 'predict'):
-        raise ValueError(
-            f'{type(model).__name__} predicts nothing that could be tested. tools/eval_knn.py, '
-            'tools/eval_kmeans.py and configs/linear/ judge its features.'
-        )
+    _check_predicts(model, 'tested')
     loader = _open_data(runner, 'test')
     check_checkpoint(runner.model, runner._load_from, 'test')
     if type(runner.test_loop) is TestLoop:
