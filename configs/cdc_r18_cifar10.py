@@ -16,7 +16,7 @@ train_dataloader = dict(batch_size=batch_size)
 # Without clipping, the first gradients of the cross-entropy (alpha / t = 50) throw the network into
 # one point, and it does not come back (docs/results.md). The paper says nothing of it.
 optim_wrapper = dict(
-    optimizer=dict(type='SGD', lr=lr, momentum=0.9, weight_decay=5e-4),
+    optimizer=dict(type='SGD', lr=lr, momentum=0.9, weight_decay=5e-4, fused=True),
     clip_grad=dict(max_norm=1.0),
 )
 # The paper is silent on the schedule; cosine by epoch without warm-up is Lightly's.

@@ -85,7 +85,7 @@ test_dataloader = val_dataloader
 test_evaluator = val_evaluator
 
 optim_wrapper = dict(
-    optimizer=dict(type='SGD', lr=lr, momentum=0.9, weight_decay=5e-4),
+    optimizer=dict(type='SGD', lr=lr, momentum=0.9, weight_decay=5e-4, fused=True),
     clip_grad=dict(max_norm=1.0),  # as in cdc_r18_cifar10.py
 )
 param_scheduler = [dict(type='CosineAnnealingLR', T_max=epochs, by_epoch=True)]

@@ -15,7 +15,7 @@ lr = 0.03  # of all 256 images
 model = dict(head=dict(num_clusters=num_clusters))
 train_dataloader = dict(batch_size=batch_size)
 
-optim_wrapper = dict(optimizer=dict(type='SGD', lr=lr, momentum=0.9, weight_decay=1e-4))
+optim_wrapper = dict(optimizer=dict(type='SGD', lr=lr, momentum=0.9, weight_decay=1e-4, fused=True))
 param_scheduler = [dict(type='CosineAnnealingLR', T_max=epochs, by_epoch=True)]
 train_cfg = dict(by_epoch=True, max_epochs=epochs, val_interval=10)
 val_cfg = dict()

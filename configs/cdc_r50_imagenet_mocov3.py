@@ -36,7 +36,7 @@ custom_hooks = [dict(type='PretrainedBackboneHook')]
 train_dataloader = dict(batch_size=batch_size)
 no_adaptation = dict(decay_mult=0.0, lars_exclude=True)
 optim_wrapper = dict(
-    optimizer=dict(type='LARS', lr=lr, momentum=0.9, weight_decay=1e-6),
+    optimizer=dict(type='ForeachLARS', lr=lr, momentum=0.9, weight_decay=1e-6),
     paramwise_cfg=dict(custom_keys=dict(bn=no_adaptation, bias=no_adaptation)),
 )
 param_scheduler = [

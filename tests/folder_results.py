@@ -8,11 +8,18 @@ from PIL import Image
 from cdc_mm.folders import Assignments, top_two
 
 
-def random_assignments(count, num_clusters, duplicates=0, seed=0):
+def random_probabilities(count, num_clusters, rng):
+    return rng.dirichlet(np.full(num_clusters, 0.4), count)
+
+
+def random_assignments(count, num_clusters, duplicates=0, seed=0, near=0):
+    """The last images are copies of the first, those before them near duplicates of it."""
     rng = np.random.RandomState(seed)
     cluster, confidence, second, second_confidence = top_two(
-        rng.dirichlet(np.full(num_clusters, 0.4), count)
+        random_probabilities(count, num_clusters, rng)
     )
+    near_duplicate_of = np.full(count, -1)
+    near_duplicate_of[count - duplicates - near : count - duplicates] = 0
     duplicate_of = np.full(count, -1)
     duplicate_of[count - duplicates :] = 0
     return Assignments(
@@ -26,6 +33,7 @@ def random_assignments(count, num_clusters, duplicates=0, seed=0):
         outlier=rng.rand(count) < 0.05,
         duplicate_of=duplicate_of,
         names=[str(k) for k in range(num_clusters)],
+        near_duplicate_of=near_duplicate_of,
     )
 
 

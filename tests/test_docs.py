@@ -18,7 +18,7 @@ DOCS = ['README.md', *sorted(f'docs/{path.name}' for path in (ROOT / 'docs').glo
 PLACEHOLDERS = dict(
     CONFIG='configs/cdc_digits.py', CKPT='x.pth', FILE='x.pth', DIR='data', WORK_DIR='work_dirs/x',
     PARTITION='gpu', JOB='job', TRAIN_DIR='train', TEST_DIR='test', PHOTOS='photos', NEW='new',
-)  # fmt: skip
+) | {'OUT/model/config.json': 'configs/folder/scan_lite0.py'}  # fmt: skip
 # Where the arguments of the tool begin in those of the script, and which go before them.
 SCRIPTS = {
     'dist_train': ('train', [0], 2),
@@ -100,7 +100,9 @@ def load(name, arguments, monkeypatch):
 
 @lru_cache
 def find_config(filename):
-    """The file of a config; a run writes its own into its work dir."""
+    """The file of a config; a run writes its own into its work dir, a clustered folder its copy."""
+    if filename == 'OUT/model/config.json':
+        return ROOT / 'configs/folder/scan_lite0.py'
     if filename.startswith('work_dirs/'):
         (path,) = (ROOT / 'configs').rglob(filename.rpartition('/')[2])
         return path

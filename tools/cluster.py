@@ -46,6 +46,14 @@ def parse_args() -> argparse.Namespace:
     )
     parser.add_argument('--weights', help='file that fills the network')
     parser.add_argument('--image-size', type=int, help='pixels that the network sees')
+    parser.add_argument(
+        '--finetune',
+        type=int,
+        default=0,
+        metavar='EPOCHS',
+        help='let the network learn, too, for so many epochs: with a GPU, or patience; what comes '
+        'of it is taken only if it is no worse, as far as that can be seen without labels',
+    )
     parser.add_argument('--seed', type=int, default=0, help='default: 0')
     parser.add_argument('--model', help='model/ of an earlier run: assign, do not train')
     parser.add_argument('--names', help='file that the report saved: applied to the tables in OUT')
@@ -63,13 +71,17 @@ def parse_args() -> argparse.Namespace:
         help='load --weights that can run code; only for files whose maker you trust',
     )
     args = parser.parse_args()
-    network = args.encoder or args.weights or args.image_size
+    network = args.encoder or args.weights or args.image_size or args.finetune
+    if args.finetune < 0:
+        parser.error(f'--finetune takes a number of epochs, not {args.finetune}')
     if args.names and (args.model or args.num_clusters or network):
         parser.error('--names only changes tables that are there: leave out the other flags')
     if args.model and args.num_clusters:
         parser.error('--model has its number of clusters: leave out --num-clusters')
     if args.model and network:
-        parser.error('--model has its network: leave out --encoder, --weights and --image-size')
+        parser.error(
+            '--model has its network: leave out --encoder, --weights, --image-size and --finetune'
+        )
     if not (args.names or args.model or args.num_clusters):
         parser.error("say how many clusters: --num-clusters K, or 'auto'")
     return args
@@ -95,6 +107,7 @@ def main() -> None:
             encoder=args.encoder,
             weights=args.weights,
             image_size=args.image_size,
+            finetune_epochs=args.finetune,
             seed=args.seed,
             store_dir=args.store,
             num_workers=args.num_workers,

@@ -32,7 +32,11 @@ def parse_args() -> argparse.Namespace:
         'and confidence; .pkl: everything)',
     )
     parser.add_argument('--amp', action='store_true', help='automatic mixed precision')
-    parser.add_argument('--show-dir', help='directory for images with their predictions')
+    parser.add_argument(
+        '--show-dir',
+        help='directory for images with their predictions, and for the contact sheets: the most '
+        'and the least confident images of each cluster',
+    )
     parser.add_argument('--show', action='store_true', help='show predictions in a window')
     parser.add_argument('--interval', type=int, default=1, help='show every n-th sample')
     parser.add_argument('--wait-time', type=float, default=2, help='seconds a window stays')
@@ -79,6 +83,10 @@ def merge_args(cfg: Config, args: argparse.Namespace) -> Config:
             out_dir=args.show_dir,
             interval=args.interval,
         )
+    if args.show_dir is not None:
+        # A clustered folder's config has none.
+        sheets = cfg.default_hooks.get('contact_sheet') or dict(type='ContactSheetHook')
+        cfg.default_hooks.contact_sheet = dict(sheets, out_dir=args.show_dir)
     if args.tta:
         use_tta(cfg)
     return cfg

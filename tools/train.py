@@ -28,7 +28,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--amp',
         action='store_true',
-        help='automatic mixed precision: with loss scaling on CUDA, in bfloat16 on a CPU',
+        help='automatic mixed precision, in bfloat16 (float16 on a GPU without it)',
     )
     parser.add_argument(
         '--deterministic',

@@ -25,12 +25,15 @@ from cdc_mm.evaluation.functional import NumClusters, choose_num_clusters
 from cdc_mm.experiments import (
     collect_results,
     find_paper_figures,
+    plan_leaderboard,
     plan_seeds,
     read_validation,
     results_table,
     run_chains,
+    run_leaderboard,
     train_and_test,
     visible_devices,
+    write_leaderboard,
     write_results,
 )
 from cdc_mm.features import (
@@ -82,6 +85,7 @@ __all__ = [
     'lock_work_dir',
     'multi_hot',
     'open_exported',
+    'plan_leaderboard',
     'plan_seeds',
     'prepare_test',
     'prepare_training',
@@ -94,10 +98,12 @@ __all__ = [
     'read_validation',
     'results_table',
     'run_chains',
+    'run_leaderboard',
     'set_dataloader_defaults',
     'train_and_test',
     'trust_checkpoints',
     'use_amp',
     'visible_devices',
+    'write_leaderboard',
     'write_results',
 ]

@@ -26,6 +26,7 @@ READ_KEYS = frozenset(inspect.signature(Runner.__init__).parameters) - {'self', 
     'custom_imports',
     'efficient_conv_bn_eval',
     'find_unused_parameters',
+    'memory_format',
     'model_wrapper_cfg',
     'runner_type',
     'sync_bn',
@@ -252,18 +253,25 @@ class _NameSetter(ast.NodeTransformer):
 
 
 def use_amp(cfg: Config) -> None:
-    """Train in mixed precision: as the config's ``loss_scale`` says on CUDA, else in bfloat16.
+    """Train in mixed precision: in bfloat16, or as the config's own settings for CUDA say.
+
+    ``loss_scale``, ``dtype`` and ``use_fsdp`` are of mmengine's ``AmpOptimWrapper``, and so is a
+    GPU that has no bfloat16.
 
     Args:
         cfg (Config): Changed in place.
     """
-    if torch.cuda.is_available():
-        cfg.optim_wrapper.type = 'AmpOptimWrapper'
-        cfg.optim_wrapper.setdefault('loss_scale', 'dynamic')
+    wrapper, names = cfg.optim_wrapper, ('loss_scale', 'dtype', 'use_fsdp')
+    if torch.cuda.is_available() and (
+        any(name in wrapper for name in names)
+        or not torch.cuda.is_bf16_supported(including_emulation=False)
+    ):
+        wrapper.type = 'AmpOptimWrapper'
+        wrapper.setdefault('loss_scale', 'dynamic')
     else:
-        cfg.optim_wrapper.type = 'CPUAmpOptimWrapper'
-        for name in ('loss_scale', 'dtype', 'use_fsdp'):  # of the other
-            cfg.optim_wrapper.pop(name, None)
+        wrapper.type = 'BFloat16OptimWrapper'
+        for name in names:
+            wrapper.pop(name, None)
 
 
 def set_dataloader_defaults(

@@ -2,13 +2,16 @@ import logging
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Iterator, Optional
+from typing import Iterator, Optional, Union
 
+import torch
 from mmengine.logging import MMLogger
 from mmengine.runner import Runner
+from torch import nn
 
 from cdc_mm import console
 from cdc_mm.memory import keep_freed_memory
+from cdc_mm.wrappers import unwrap_model
 
 from .hooks import ProgressHook
 
@@ -25,6 +28,11 @@ class ConsoleRunner(Runner):
 
     On the console are this package's lines, warnings and the lines of :class:`ProgressHook`.
     With ``CDC_MM_VERBOSE=1`` it is as mmengine has it.
+
+    Two lines of a config make networks faster, or not, depending on the machine
+    (docs/performance.md): ``memory_format = 'channels_last'`` lays out their weights so, and with
+    them what is computed; ``compile = True``, or a dict of ``torch.compile``'s arguments, compiles
+    the backbones. Checkpoints are the same with and without.
     """
 
     def setup_env(self, env_cfg: dict) -> None:
@@ -32,6 +40,40 @@ class ConsoleRunner(Runner):
         console.silence()
         keep_freed_memory()
         super().setup_env(env_cfg)
+
+    def build_model(self, model: Union[nn.Module, dict]) -> nn.Module:
+        """Build the model, in the memory format of the config.
+
+        Raises:
+            ValueError: If there is no such format.
+        """
+        memory_format = self.cfg.get('memory_format')
+        if memory_format not in (None, 'channels_last'):
+            raise ValueError(
+                f"memory_format must be 'channels_last' or left out, got {memory_format!r}"
+            )
+        model = super().build_model(model)
+        return model.to(memory_format=torch.channels_last) if memory_format else model
+
+    def _init_model_weights(self) -> None:
+        """Draw the same weights in any memory format: numbers are drawn in the order of memory."""
+        if not self.cfg.get('memory_format'):
+            super()._init_model_weights()
+            return
+        self.model.to(memory_format=torch.contiguous_format)
+        super()._init_model_weights()
+        self.model.to(memory_format=torch.channels_last)
+
+    def _maybe_compile(self, target: str) -> None:
+        """Compile the backbones; mmengine would the whole step, and again for each new loss."""
+        options = self.cfg.get('compile')
+        if not options:
+            return
+        options = {} if options is True else dict(options)
+        for name, module in unwrap_model(self.model).named_modules():
+            if name.rpartition('.')[2] == 'backbone':
+                module.compile(**options)  # in place: torch.compile would rename its weights
+        self.logger.info('The backbones are compiled: the first iterations take long.')
 
     def build_logger(self, *args, **kwargs) -> MMLogger:
         """Give mmengine's logger another handler for the console."""
@@ -81,11 +123,14 @@ def warnings_only() -> Iterator[None]:
         logger.handlers[:] = before
 
 
-def show_warnings_only(logger: MMLogger) -> None:
-    """Bring of what a run logs the warnings alone to the console."""
-    for handler in logger.handlers:
+def show_warnings_only(runner: Runner) -> None:
+    """Bring of what a run logs the warnings alone to the console, and not where the log is."""
+    for handler in runner.logger.handlers:
         if isinstance(handler, ConsoleHandler):
             handler.setLevel(logging.WARNING)
+    for hook in runner.hooks:
+        if isinstance(hook, ProgressHook):
+            hook.log_told = True
 
 
 class ConsoleHandler(logging.Handler):

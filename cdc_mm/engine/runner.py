@@ -35,7 +35,14 @@ from cdc_mm.wrappers import unwrap_model
 
 from .config_keys import check_keys
 from .console_runner import ConsoleRunner
-from .hooks import PretrainedBackboneHook, SelfLabelHook
+from .hooks import (
+    ConsensusHook,
+    DECHook,
+    FitRowsHook,
+    PretrainedBackboneHook,
+    ReclusterHook,
+    SelfLabelHook,
+)
 from .paths import naming_paths, no_such_type
 from .recipe import (
     batch_option,
@@ -50,6 +57,9 @@ from .work_dir import check_work_dir
 
 # What mmengine finds addresses of published files by.
 _ZOOS = ('torchvision://', 'modelzoo://', 'open-mmlab://', 'openmmlab://', 'mmcls://')
+
+# What nothing but a clusterer can be trained with.
+_OF_CLUSTERERS = (ConsensusHook, FitRowsHook, ReclusterHook, SelfLabelHook)
 
 
 def init_cpu_distribution(cfg: Config) -> None:
@@ -136,8 +146,7 @@ def prepare_training(runner: Runner) -> None:
         ValueError: If there is no full batch or a batch of one, if ranks would have different
             batches, if the data lack a view that the model needs or have fewer
             images than it has clusters, if the recipe needs several
-            processes (see :func:`check_processes`), if a model that predicts nothing is to be
-            validated, or if the checkpoint does not fit.
+            processes (see :func:`check_processes`), or if the checkpoint does not fit.
     """
     loader = _open_data(runner, 'train')
     batch_size, images = runner.cfg.train_dataloader.get('batch_size'), len(loader.sampler)
@@ -167,10 +176,6 @@ def prepare_training(runner: Runner) -> None:
         told += check_image_size(runner.cfg, loader.dataset, getattr(val, 'dataset', None))
     check_first_batch(unwrap_model(runner.model), loader, runner.cfg)
     if type(runner.val_loop) is ValLoop:
-        _check_predicts(
-            unwrap_model(runner.model),
-            'validated: set val_dataloader, val_evaluator and val_cfg to None',
-        )
         check_prediction(runner.model, val, 'val_dataloader')
     if batch_size > images:
         told.append(
@@ -276,9 +281,18 @@ def _fitting(images: int) -> int:
 def _check_model(runner: Runner) -> None:
     """Refuse data that lack what the model needs, and an encoder without its weights."""
     model = unwrap_model(runner.model)
+    if runner.cfg.get('val_dataloader') is not None:
+        _check_predicts(model, ' Set val_dataloader, val_evaluator and val_cfg to None.')
     for hook in runner.hooks:
+        if isinstance(hook, _OF_CLUSTERERS) and not isinstance(model, BaseClusterer):
+            raise ValueError(
+                f'{type(hook).__name__} works on clusters, and {type(model).__name__} has none: '
+                'leave the hook out, or train a clusterer'
+            )
         if isinstance(hook, SelfLabelHook):
             hook.configure(model)
+        elif isinstance(hook, DECHook):
+            hook.check(runner)
     if isinstance(model, BaseClusterer):
         # The views come from the data set, where it gives rows, or from the preprocessor.
         source = runner.train_dataloader.dataset
@@ -293,6 +307,15 @@ def _check_model(runner: Runner) -> None:
             state = module.read_weights(module.weights)
             check_backbone(module.backbone, state, module.weights)
         _check_init_cfg(module)
+
+
+def _check_predicts(model: nn.Module, remedy: str = '') -> None:
+    """Refuse a pretext, which gives features alone, where predictions are asked for."""
+    if not hasattr(model, 'predict'):
+        raise ValueError(
+            f'{type(model).__name__} predicts nothing that could be tested. tools/eval_knn.py, '
+            f'tools/eval_kmeans.py and configs/linear/ judge its features.{remedy}'
+        )
 
 
 def _check_init_cfg(module: nn.Module) -> None:
@@ -317,15 +340,6 @@ def _check_init_cfg(module: nn.Module) -> None:
             )
 
 
-def _check_predicts(model: nn.Module, purpose: str) -> None:
-    """Refuse a pretext, which gives features alone, where clusters are asked for."""
-    if not hasattr(model, 'predict'):
-        raise ValueError(
-            f'{type(model).__name__} predicts nothing that could be {purpose}. tools/eval_knn.py, '
-            'tools/eval_kmeans.py and configs/linear/ judge its features.'
-        )
-
-
 def prepare_test(runner: Runner) -> None:
     """Open the data and check the checkpoint.
 
@@ -335,8 +349,7 @@ def prepare_test(runner: Runner) -> None:
     Raises:
         ValueError: If the checkpoint does not fit, or the model predicts nothing.
     """
-    model = unwrap_model(runner.model)
-    _check_predicts(model, 'tested')
+    _check_predicts(unwrap_model(runner.model))
     loader = _open_data(runner, 'test')
     check_checkpoint(runner.model, runner._load_from, 'test')
     if type(runner.test_loop) is TestLoop:

@@ -135,7 +135,7 @@ def plan_seeds(
             cfg = deepcopy(stage_cfg)
             cfg.merge_from_dict({'randomness.seed': seed})
             run = StageRun(stage, seed, str(config), cfg, folder)
-            _check_same_settings(run)
+            check_same_settings(run)
             chain.append(run)
         chains.append(chain)
     if select:
@@ -144,7 +144,7 @@ def plan_seeds(
         _check_chain(chains[0], processes)
     for run in (run for chain in chains for run in chain):
         run.folder.mkdir(parents=True, exist_ok=True)
-        write_atomically(run.config_file, _as_text(run.cfg))
+        write_atomically(run.config_file, as_text(run.cfg))
     return chains
 
 
@@ -218,7 +218,8 @@ def _check_select(run: StageRun) -> None:
         )
 
 
-def _as_text(cfg: Config) -> str:
+def as_text(cfg: Config) -> str:
+    """A full config as the text of a file that has it."""
     # Config.pretty_text takes a second.
     return ''.join(
         f'{name} = {pformat(value, width=99, sort_dicts=False)}\n'
@@ -226,16 +227,25 @@ def _as_text(cfg: Config) -> str:
     )
 
 
-def _check_same_settings(run: StageRun) -> None:
+def check_same_settings(run: StageRun, flag: str = '--work-dir') -> None:
+    """Refuse to go on with a run that was started with another config.
+
+    Args:
+        run (StageRun): The run.
+        flag (str): What the tool calls the folder of all runs. Defaults to ``--work-dir``.
+
+    Raises:
+        ValueError: If it was; names the lines that differ.
+    """
     if not run.config_file.is_file():
         return
-    before, now = run.config_file.read_text().splitlines(), _as_text(run.cfg).splitlines()
+    before, now = run.config_file.read_text().splitlines(), as_text(run.cfg).splitlines()
     changes = [x for x in difflib.unified_diff(before, now, n=0) if not x.startswith(('@@', '--'))]
     if changes:
         raise ValueError(
             f'{run.folder} was run with other settings (- then, + now):\n  '
             + '\n  '.join(changes[1:7])
-            + '\nGo on with the same ones, choose another --work-dir, or delete that folder and '
+            + f'\nGo on with the same ones, choose another {flag}, or delete that folder and '
             f'{run.config_file}.'
         )
 

@@ -12,6 +12,7 @@ import mmengine
 import torch
 from mmengine.config import Config
 from mmengine.dist import is_main_process
+from mmengine.runner import Runner
 
 from cdc_mm.atomic import dump_atomically
 from cdc_mm.checkpoints import newest_checkpoint
@@ -33,6 +34,34 @@ from .plan import StageRun, why_untestable
 _STATUS_SECONDS = 30
 
 
+def open_run(config: str, load_from: Optional[str] = None, launcher: str = 'none') -> Runner:
+    """The runner of a run, about to train from where its work dir stands.
+
+    Args:
+        config (str): File of a full config, beside the work dir: ``seed0.py`` for ``seed0``.
+        load_from (str, optional): Weights to start from instead of the config's ``load_from``. A
+            half-trained run goes on from its own last checkpoint.
+        launcher (str): ``pytorch`` in one of several processes. Defaults to ``none``.
+
+    Raises:
+        SystemExit: If it cannot train, with one line that says why.
+    """
+    with clear_errors():
+        cfg = Config.fromfile(config)
+        cfg.work_dir = str(Path(config).with_suffix(''))
+        cfg.launcher = launcher
+        if newest_checkpoint(cfg.work_dir) is not None:
+            cfg.resume, cfg.load_from = True, None
+        elif load_from is not None:
+            cfg.load_from = load_from
+        claim = claim_work_dir(cfg)
+        set_dataloader_defaults(cfg)
+        runner = build_runner(cfg)
+        prepare_training(runner)
+        claim.hand_to(runner)
+    return runner
+
+
 def train_and_test(config: str, load_from: Optional[str] = None, launcher: str = 'none') -> dict:
     """Train from where the work dir stands, test the last checkpoint and write ``metrics.json``.
 
@@ -48,19 +77,8 @@ def train_and_test(config: str, load_from: Optional[str] = None, launcher: str =
     Returns:
         dict: The metrics of the test.
     """
-    with clear_errors():
-        cfg = Config.fromfile(config)
-        cfg.work_dir = str(Path(config).with_suffix(''))
-        cfg.launcher = launcher
-        if newest_checkpoint(cfg.work_dir) is not None:
-            cfg.resume, cfg.load_from = True, None
-        elif load_from is not None:
-            cfg.load_from = load_from
-        claim = claim_work_dir(cfg)
-        set_dataloader_defaults(cfg)
-        runner = build_runner(cfg)
-        prepare_training(runner)
-        claim.hand_to(runner)
+    runner = open_run(config, load_from, launcher)
+    cfg = runner.cfg
     with clear_run_errors():
         runner.train()
         model, metrics = unwrap_model(runner.model), {}
@@ -179,7 +197,8 @@ def run_chains(
                     start(device, chain)
                 else:
                     failed.append(run)
-                    status.say(f'{run}: failed, see {run.folder / "console.log"}\n{_tail(run)}')
+                    log = run.folder / 'console.log'
+                    status.say(f'{run}: failed, see {log}\n{last_words(run)}')
             status.show([run for _, run, _ in running.values()])
     except KeyboardInterrupt:
         raise SystemExit('stopped; the same command goes on from the last checkpoints') from None
@@ -221,7 +240,8 @@ class _Status:
         self.say(f'{at}; {share:.0%} of all, {left}')
 
 
-def _tail(run: StageRun) -> str:
+def last_words(run: StageRun) -> str:
+    """What the console of a run ends with: its error, or the last lines."""
     lines = (run.folder / 'console.log').read_text(errors='replace').splitlines()
     errors = [i for i, line in enumerate(lines) if line.startswith('error: ')]
     return '\n'.join(lines[errors[-1] if errors else -5 :])

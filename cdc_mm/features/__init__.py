@@ -13,6 +13,7 @@ from .neighbors import nearest_neighbors, neighbor_table, other_neighbors, top_k
 from .outputs import iterate_outputs, known_outputs
 from .row_file import RowFile
 from .store import FeatureStore, Rows, read_rows
+from .unreadable import tell_unreadable, told_once, unreadable
 
 __all__ = [
     'EncoderRows',
@@ -39,5 +40,8 @@ __all__ = [
     'other_neighbors',
     'read_rows',
     'scan_images',
+    'tell_unreadable',
+    'told_once',
     'top_k',
+    'unreadable',
 ]

@@ -8,7 +8,6 @@ import numpy as np
 import torch
 from mmengine.config import Config
 from mmengine.device import get_device
-from mmengine.dist import is_main_process
 from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
 from mmpretrain.registry import DATASETS, MODELS
@@ -19,9 +18,10 @@ from cdc_mm.checkpoints import local_checkpoint
 from cdc_mm.models.loading import load_backbone, load_weights
 
 from .filling import SeededView, fill_store
-from .images import Images, scan_images
+from .images import scan_images
 from .outputs import check_output, evaluating, known_outputs, model_rows
 from .store import FeatureStore, Rows
+from .unreadable import tell_unreadable
 
 _LOADERS = dict(train='train_dataloader', test='test_dataloader')
 
@@ -189,7 +189,7 @@ class FeatureExtractor:
                 seeded_view,
             )  # fmt: skip
         rows, kept = store.rows(images.ids)
-        report_unreadable(images, kept, split)
+        tell_unreadable(images.without(kept), split)
         labels, names = ([column[i] for i in kept] for column in (images.labels, images.names))
         return Features(rows, labels, names)
 
@@ -214,22 +214,6 @@ class FeatureExtractor:
             )
         numbers = np.asarray(self(split, 'scores').rows).argmax(1)
         return Groups(numbers, [f'cluster {k}' for k in range(self.model.num_clusters)], True)
-
-
-def report_unreadable(images: Images, kept: np.ndarray, title: str) -> None:
-    """Say how many images could not be read, if there are any.
-
-    Args:
-        images (Images): See :func:`scan_images`.
-        kept (np.ndarray): Numbers of those that could.
-        title (str): What the images are.
-    """
-    lost = np.setdiff1d(np.arange(len(images.names)), kept)
-    if len(lost) and is_main_process():
-        print(
-            f'{title}: {len(lost)} images could not be read and are left out, such as '
-            f'{images.names[lost[0]]}'
-        )
 
 
 def training_view(preprocessor: torch.nn.Module, view: int, batch: dict) -> Tensor:

@@ -10,10 +10,10 @@ from mmpretrain.registry import DATASETS, MODELS
 from torch import nn
 
 from .encoder_rows import EncoderRows, encoder_settings
-from .extractor import report_unreadable
 from .neighbors import neighbor_table
 from .row_dataset import RowDataset, check_views_of_rows
 from .store import Rows
+from .unreadable import tell_unreadable
 
 
 @DATASETS.register_module()
@@ -98,7 +98,7 @@ class FeatureDataset(RowDataset):
             ]
         found = [store.rows(images.ids)[1] for store in stores]
         self._kept = reduce(np.intersect1d, found)
-        report_unreadable(images, self._kept, 'images')
+        tell_unreadable(images.without(self._kept))
         ids = images.ids[self._kept]
         rows, *augmented = [store.rows(ids)[0] for store in stores]
         neighbors = None

@@ -22,6 +22,10 @@ class Images(NamedTuple):
     names: list
     ids: np.ndarray
 
+    def without(self, kept: np.ndarray) -> list:
+        """Names of all images but these numbers."""
+        return [self.names[i] for i in np.setdiff1d(np.arange(len(self.names)), kept)]
+
 
 def scan_images(dataset: Dataset) -> Images:
     """Labels, names and ids of the images of a data set.

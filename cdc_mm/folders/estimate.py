@@ -2,6 +2,7 @@
 
 import os
 import time
+from copy import deepcopy
 from pathlib import Path
 from typing import Union
 
@@ -39,12 +40,18 @@ def estimate_seconds(clusterer: ImageClusterer, folder: Union[str, Path]) -> str
     training = clusterer.steps(total) * _seconds_a_step(clusterer, width, total)
     if missing:  # else the neighbours are known, too
         training += total**2 * _seconds_a_pair(width)
+    finetuning = clusterer.finetune_epochs * total * _seconds_a_trained_image(opened)
+    if finetuning:
+        each = _seconds_an_image(opened, clusterer.num_workers)
+        finetuning += (clusterer.finetune_epochs + 1) * total * each
+    learning = f'{_rounded(finetuning)} for the network to learn, too; ' * bool(finetuning)
     rest = _REST + _REST_AN_IMAGE * total
     known = f' ({total - missing:,} are known)' if missing < total else ''
+    whole = encoding + training + finetuning + rest
     return (
-        f'about {_rounded(encoding + training + rest)}: {_rounded(encoding)} to encode '
+        f'about {_rounded(whole)}: {_rounded(encoding)} to encode '
         f'{missing:,} images{known} by {clusterer.named_encoder.note}, at {clusterer.image_size} '
-        f'pixels; {_rounded(training)} to cluster; {_rounded(rest)} for map and report'
+        f'pixels; {_rounded(training)} to cluster; {learning}{_rounded(rest)} for map and report'
     )
 
 
@@ -69,6 +76,18 @@ def _seconds_an_image(opened, num_workers: int) -> float:
         # Readers and network share the cores.
         return network + reading / cores
     return max(network, reading / max(1, min(num_workers, cores)))
+
+
+def _seconds_a_trained_image(opened) -> float:
+    """There and back through the network, besides reading it and a look at it."""
+    size = opened.images[0]['inputs'].shape[-2:]
+    network = deepcopy(opened.encoder.backbone).to(get_device()).requires_grad_().train()
+    batch = torch.zeros(_BATCH, 3, *size, device=get_device())
+    start = time.perf_counter()
+    output = network(batch)
+    (output[-1] if isinstance(output, (list, tuple)) else output).sum().item()
+    forward = time.perf_counter() - start
+    return 3 * forward / _BATCH  # backwards takes twice as long
 
 
 def _seconds_a_step(clusterer: ImageClusterer, feat_dim: int, total: int) -> float:

@@ -41,12 +41,13 @@ from cdc_mm.evaluation.functional import (
     silhouette,
     unit_rows,
 )
-from cdc_mm.features import EncoderRows, Rows, encoder_settings, other_neighbors
+from cdc_mm.features import EncoderRows, Rows, encoder_settings, other_neighbors, told_once
 from cdc_mm.shipped import find_shipped
 from cdc_mm.version import __version__
 from cdc_mm.wrappers import unwrap_model
 
 from .encoders import NamedEncoder, find_encoder
+from .finetuning import finetune
 from .saved import plain_config, read_json
 from .sources import Pictures, as_folder, as_list, as_pictures, encode_pictures
 
@@ -55,6 +56,8 @@ _ROWS = 4096  # that pass the heads at once
 _SMALL, _LARGE = 128, 224  # sizes that images are seen at
 _LEAST, _MOST, _STEPS = 10, 250, 250  # epochs at least and at most; steps that are enough
 _K_RANGE = (2, 30)
+_MOST_COMPARED = 100_000  # images that are assigned: each with each takes time by the square
+_NEAR, _NEAREST = 0.95, 4  # cosine of images that hardly differ; neighbours that are looked at
 _FLOATS = (np.float64, np.float32)  # of rows that are given
 _FORMAT = 'cdc_mm clusterer 1'
 _ONE_AT_A_TIME = threading.RLock()
@@ -76,6 +79,9 @@ class ImageClusterer(TransformerMixin, ClusterMixin, BaseEstimator):
         image_size (int, optional): Height and width that the network sees. Defaults to 128 for
             images whose shorter side is at most 128 pixels in the median, else to 224.
         epochs (int, optional): Of the heads. Defaults to what gives some 250 steps.
+        finetune_epochs (int): Epochs in which the network learns, too, by self-labelling
+            (``configs/folder/selflabel_lite0.py``), on a folder; what comes of it is taken only if
+            a linear classifier finds the clusters as well as before. Defaults to 0.
         random_state (int | RandomState, optional): Seed of all that is drawn. Defaults to 0: the
             same clusters each time on the same machine with the same number of threads.
         store_dir (str, optional): Where rows of folders are kept, so that they are computed once.
@@ -85,6 +91,7 @@ class ImageClusterer(TransformerMixin, ClusterMixin, BaseEstimator):
 
     Attributes:
         labels_ (np.ndarray): Cluster of each image, (N,).
+        finetuned_ (bool): Whether a network that learned, too, was taken.
         probabilities_ (np.ndarray): Of each image and cluster, (N, K), float32.
         paths_ (list): Paths of the images of a folder (relative to it) or list; else numbers.
             Images of a folder that cannot be read are left out.
@@ -98,7 +105,10 @@ class ImageClusterer(TransformerMixin, ClusterMixin, BaseEstimator):
         curves_ (dict): Losses by epoch.
         distances_ (np.ndarray): Of each image to the centre of its cluster, (N,).
         points_ (np.ndarray): The rows as the heads see them, (N, C).
-        nearest_similarity_ (np.ndarray): Cosine of each image and the nearest other, (N,).
+        nearest_similarity_ (np.ndarray): Cosine of each image and the nearest other, (N,); NaN
+            where :meth:`assign` was given more than 100,000.
+        near_pairs_ (np.ndarray): Numbers of images whose rows hardly differ (a cosine above 0.95),
+            of each with its nearest four, (P, 2).
         duplicate_of_ (np.ndarray): Index of the first image with the same row, or -1, (N,).
         model_ (nn.Module): The clusterer, with the encoder if it was given images.
 
@@ -116,6 +126,7 @@ class ImageClusterer(TransformerMixin, ClusterMixin, BaseEstimator):
         weights: Optional[str] = None,
         image_size: Optional[int] = None,
         epochs: Optional[int] = None,
+        finetune_epochs: int = 0,
         random_state: Any = 0,
         store_dir: Optional[str] = None,
         num_workers: int = 2,
@@ -126,6 +137,7 @@ class ImageClusterer(TransformerMixin, ClusterMixin, BaseEstimator):
         self.weights = weights
         self.image_size = image_size
         self.epochs = epochs
+        self.finetune_epochs = finetune_epochs
         self.random_state = random_state
         self.store_dir = store_dir
         self.num_workers = num_workers
@@ -149,9 +161,13 @@ class ImageClusterer(TransformerMixin, ClusterMixin, BaseEstimator):
         """
         self._check_parameters()
         X = as_list(X)  # noqa: N806
+        if self.finetune_epochs and as_folder(X) is None:
+            raise ValueError('finetune_epochs needs a folder of images')
         with self._showing(), _own_randomness():
             rows, dataset = self._training_rows(X)
             self._fit(rows, dataset)
+            if self.finetune_epochs:
+                self._finetune(rows, as_folder(X))
         return self
 
     def fit_predict(self, X: Any, y: Any = None) -> np.ndarray:  # noqa: N803
@@ -342,12 +358,13 @@ class ImageClusterer(TransformerMixin, ClusterMixin, BaseEstimator):
             dataset = self._open_folder(folder, self.model_.encoder)
             self._name_images(dataset, folder)
             count = len(dataset)
-            nearest = np.zeros((count, 1), np.int64)
-            if count > 1:
-                nearest = other_neighbors(dataset.rows, 1, get_device(), 0, count)
+            nearest = np.zeros((count, 0), np.int64)
+            if 1 < count <= _MOST_COMPARED:
+                most = min(_NEAREST, count - 1)
+                nearest = other_neighbors(dataset.rows, most, get_device(), 0, count)
             centers = self.cluster_centers_
             self.curves_, self.num_clusters_ = {}, None
-            self._describe(dataset.rows, nearest[:, 0], centers)
+            self._describe(dataset.rows, nearest, centers)
         return self
 
     # How it is done.
@@ -356,7 +373,7 @@ class ImageClusterer(TransformerMixin, ClusterMixin, BaseEstimator):
         k = self.n_clusters
         if k != 'auto' and (isinstance(k, bool) or not isinstance(k, (int, np.integer)) or k < 2):
             raise ValueError(f"n_clusters must be a whole number from 2, or 'auto', got {k!r}")
-        for name, least in (('image_size', 16), ('epochs', 1)):
+        for name, least in (('image_size', 16), ('epochs', 1), ('finetune_epochs', 0)):
             value = getattr(self, name)
             if value is not None and (not isinstance(value, (int, np.integer)) or value < least):
                 raise ValueError(f'{name} must be at least {least}, got {value!r}')
@@ -364,7 +381,7 @@ class ImageClusterer(TransformerMixin, ClusterMixin, BaseEstimator):
     @contextmanager
     def _showing(self) -> Iterator[None]:
         # mmengine's logger, the console and random numbers are those of the whole process.
-        with _ONE_AT_A_TIME, console.quiet(not self.verbose), warnings_only():
+        with _ONE_AT_A_TIME, console.quiet(not self.verbose), warnings_only(), told_once():
             yield
 
     def _training_rows(self, X: Any):  # noqa: N803
@@ -404,7 +421,7 @@ class ImageClusterer(TransformerMixin, ClusterMixin, BaseEstimator):
         if isinstance(self.random_state, (int, np.integer)):
             seed = int(self.random_state)
         count, self.feat_dim_ = rows.shape
-        self.num_clusters_ = None
+        self.num_clusters_, self.finetuned_ = None, False
         if self.n_clusters == 'auto':
             self.num_clusters_ = self._choose(rows, seed)
         best = self.n_clusters if self.num_clusters_ is None else self.num_clusters_.best
@@ -422,15 +439,46 @@ class ImageClusterer(TransformerMixin, ClusterMixin, BaseEstimator):
             stack.enter_context(_without_traces())
             runner = build_runner(cfg)
             # Of a run whose log goes with it, progress and warnings are enough.
-            show_warnings_only(runner.logger)
+            show_warnings_only(runner)
             prepare_training(runner)
             losses = _Losses()
             runner.register_hook(losses, priority='LOWEST')
             runner.train()
             self.model_ = unwrap_model(runner.model).eval()
             self.curves_ = losses.by_epoch
-            nearest = runner.train_dataloader.dataset.neighbors[:, 0]
+            nearest = runner.train_dataloader.dataset.neighbors[:, :_NEAREST]
         self._describe(rows, nearest)
+
+    def _finetune(self, rows: Union[np.ndarray, Rows], folder: Path) -> None:
+        """Let the network learn, too, and take it if its clusters are no worse by ``rows``."""
+        before = self.sureness_['linear_cv']
+        with tempfile.TemporaryDirectory(prefix='cdc_mm') as work_dir, _without_traces():
+            losses = _Losses()
+            model = finetune(
+                self.model_, self.config_.model, folder, self.items_, int(self.finetune_epochs),
+                self.image_size_, self.config_.randomness.seed, self.num_workers, Path(work_dir),
+                losses,
+            )  # fmt: skip
+            # Not into the user's store: each training would leave one there.
+            cfg = dict(self._folder_cfg(folder), store_dir=work_dir, encoder=model.encoder)
+            new = DATASETS.build(cfg).rows
+            frozen, self.model_ = self.model_, model
+            labels = self._outputs(new).probabilities.argmax(axis=1)
+            # Both by the rows of the frozen network: values of different spaces say nothing.
+            after = 100 * linear_consistency(np.asarray(rows), labels, self.n_clusters_)
+            self.finetuned_ = after >= before
+            taken = 'taken' if self.finetuned_ else 'not taken'
+            console.say(
+                f'the trained network is {taken}: linear consistency {after:.1f} % after, '
+                f'{before:.1f} % before'
+            )
+            if not self.finetuned_:
+                self.model_ = frozen
+                return
+            self.encoder_note_ += ', trained on these images'
+            self.curves_.update(losses.by_epoch)
+            nearest = other_neighbors(new, min(_NEAREST, len(new) - 1), get_device(), 0, len(new))
+            self._describe(new, nearest)
 
     def _recipe(self, dataset: dict, count: int, seed: int) -> Config:
         cfg = read_config(find_shipped(RECIPE))
@@ -474,7 +522,8 @@ class ImageClusterer(TransformerMixin, ClusterMixin, BaseEstimator):
         """Set what is known of the training images."""
         found = self._outputs(rows)
         self.points_ = found.points
-        self.nearest_similarity_, self.duplicate_of_ = _compare(rows, nearest)
+        found_near = _compare(rows, nearest)
+        self.nearest_similarity_, self.near_pairs_, self.duplicate_of_ = found_near
         self.probabilities_ = found.probabilities
         self.labels_ = found.probabilities.argmax(axis=1)
         self.stability_ = (found.heads == self.labels_[:, None]).mean(axis=1)
@@ -579,18 +628,34 @@ def default_store_dir() -> Path:
     return cache_root() / 'features'
 
 
-def _compare(rows: Union[np.ndarray, Rows], nearest: np.ndarray) -> Tuple[np.ndarray, np.ndarray]:
-    """Cosine similarity of each row to its nearest, and the first row that equals it or -1."""
+def _compare(
+    rows: Union[np.ndarray, Rows], nearest: np.ndarray
+) -> Tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Compare each of N rows with its nearest others (N, k).
+
+    Returns:
+        tuple: Cosine similarity to the nearest (N,), pairs that hardly differ (P, 2), and the first
+        row that equals each or -1 (N,).
+    """
     count = len(rows)
-    similarity, digests = np.empty(count, np.float32), []
+    similarity, digests = np.full(count, np.nan, np.float32), []
+    pairs = [np.empty((0, 2), np.int64)]
     for start in range(0, count, _ROWS):
         own = np.asarray(rows[start : start + _ROWS], np.float32)
-        other = unit_rows(np.asarray(rows[nearest[start : start + _ROWS]], np.float32))
-        similarity[start : start + _ROWS] = (unit_rows(own) * other).sum(axis=1)
+        unit = unit_rows(own)
+        for column in range(nearest.shape[1]):
+            other = np.asarray(nearest[start : start + _ROWS, column])
+            close = (unit * unit_rows(np.asarray(rows[other], np.float32))).sum(axis=1)
+            if column == 0:
+                similarity[start : start + _ROWS] = close
+            near = np.flatnonzero(close > _NEAR)
+            pairs.append(np.stack([start + near, other[near]], axis=1))
+            if not len(near):
+                break  # those further away are not closer
         digests += map(_digest, own)
     first = {}
     equal = np.array([first.setdefault(digest, i) for i, digest in enumerate(digests)])
-    return similarity, np.where(equal == np.arange(count), -1, equal)
+    return similarity, np.concatenate(pairs), np.where(equal == np.arange(count), -1, equal)
 
 
 def _digest(row: np.ndarray) -> bytes:

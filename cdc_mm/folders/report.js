@@ -163,6 +163,7 @@
     if (stability[i] !== 255) facts.push(['Stability', (stability[i] / 100).toFixed(2)]);
     if (flags[i] & 1) facts.push(['Outlier', 'yes']);
     if (flags[i] & 2) facts.push(['Duplicate', 'of an image before it']);
+    if (flags[i] & 4) facts.push(['Near duplicate', 'of an image before it']);
     return [
       picture(i, '') || make('p', { class: 'none' }, 'No picture of it in this file.'),
       make('span', { class: 'path' }, data.paths[i]),
@@ -176,7 +177,32 @@
     byId('image').showModal();
   }
 
-  // The images of a card. Of a strip one image is reached by Tab, the others by the arrow keys.
+  // A row of images, of which one is reached by Tab, the others by the arrow keys.
+  function makeStrip(images, name, columns, figure, before) {
+    const buttons = images.map((i, place) => {
+      const button = make('button', {
+        type: 'button',
+        tabindex: place ? -1 : 0,
+        title: `${data.paths[i]} (${figure(i).toFixed(2)})`,
+        'aria-label': `${data.paths[i]}, ${before}${figure(i).toFixed(2)}`,
+      }, picture(i, '') || '?');
+      button.addEventListener('click', () => openImage(i));
+      return button;
+    });
+    const strip = make('div', { class: 'strip', role: 'group', 'aria-label': name }, ...buttons);
+    strip.addEventListener('keydown', (event) => {
+      const steps = { ArrowRight: 1, ArrowLeft: -1, ArrowDown: columns, ArrowUp: -columns };
+      const next = buttons[buttons.indexOf(document.activeElement) + (steps[event.key] || 0)];
+      if (!steps[event.key] || !next) return;
+      event.preventDefault();
+      buttons.forEach((button) => { button.tabIndex = button === next ? 0 : -1; });
+      next.focus();
+    });
+    strip.style.setProperty('--columns', columns);
+    return strip;
+  }
+
+  // The images of a card.
   const kinds = ['Most typical', 'Least certain', 'Nearest misses'];
   const few = data.counts.reduce((sum, number) => sum + number) <= 8;
   function fillCard(card) {
@@ -184,27 +210,8 @@
     const parts = data.cards[k].flatMap((images, kind) => {
       if (!images.length && !few) return [];
       const columns = few ? data.counts[kind] : 6;
-      const buttons = images.map((i, place) => {
-        const sure = kind === 2 ? secondConfidence[i] : confidence[i];
-        const button = make('button', {
-          type: 'button',
-          tabindex: place ? -1 : 0,
-          title: `${data.paths[i]} (${sure.toFixed(2)})`,
-          'aria-label': `${data.paths[i]}, ${kind === 2 ? 'here ' : ''}${sure.toFixed(2)}`,
-        }, picture(i, '') || '?');
-        button.addEventListener('click', () => openImage(i));
-        return button;
-      });
-      const strip = make('div', { class: 'strip', role: 'group', 'aria-label': kinds[kind] }, ...buttons);
-      strip.addEventListener('keydown', (event) => {
-        const steps = { ArrowRight: 1, ArrowLeft: -1, ArrowDown: columns, ArrowUp: -columns };
-        const next = buttons[buttons.indexOf(document.activeElement) + (steps[event.key] || 0)];
-        if (!steps[event.key] || !next) return;
-        event.preventDefault();
-        buttons.forEach((button) => { button.tabIndex = button === next ? 0 : -1; });
-        next.focus();
-      });
-      strip.style.setProperty('--columns', columns);
+      const [figure, before] = kind === 2 ? [(i) => secondConfidence[i], 'here '] : [(i) => confidence[i], ''];
+      const strip = makeStrip(images, kinds[kind], columns, figure, before);
       return [make('div', {}, make('h4', {}, kinds[kind]), strip)];
     });
     const strips = card.querySelector('.strips');
@@ -213,6 +220,10 @@
     strips.replaceChildren(...(empty ? [make('p', { class: 'none' }, 'No images.')] : parts));
   }
   cards.forEach(fillCard);
+  for (const group of document.querySelectorAll('.copy')) {
+    const name = group.querySelector('h3');
+    name.after(makeStrip(data.copies[group.dataset.group], name.textContent, 6, (i) => confidence[i], ''));
+  }
 
   // The map.
   function startMap(canvas) {

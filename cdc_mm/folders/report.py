@@ -4,6 +4,7 @@ import base64
 import hashlib
 import json
 import math
+from itertools import chain
 from pathlib import Path
 from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple, Union
 
@@ -16,7 +17,7 @@ from cdc_mm.atomic import write_atomically
 from cdc_mm.evaluation.functional.choose_k import SURENESS, NumClusters
 
 from .assignments import MAX_NAME, NAMES_FORMAT, Assignments
-from .selection import least_certain, most_typical, nearest_misses, spread
+from .selection import groups_of_copies, least_certain, most_typical, nearest_misses, spread
 from .thumbnails import Thumbnails
 
 #: Colours that the style knows; more clusters share them.
@@ -36,6 +37,7 @@ _PLANS = (
     (48, (1, 0, 0)),
 )
 _CARD_THUMBNAILS = 4000
+_COPIES = (12, 6)  # groups of images that hardly differ, and pictures of each
 _CARD_SHARE = 0.7  # of what is left for pictures
 _MAP_THUMBNAILS, _MAP_SIDE = 2000, 96
 _MEASURED = 24  # pictures, to guess what all will need
@@ -131,6 +133,7 @@ def write_report(
     """
     _check(assignments, xy, sureness)
     shown = _MapPart(assignments, xy, max_bytes)
+    copies = groups_of_copies(assignments, _COPIES[0])
     style, script = ((_HERE / name).read_text('utf-8') for name in ('report.css', 'report.js'))
     values = dict(
         title=_shown(title, _TEXT),
@@ -143,6 +146,9 @@ def write_report(
         num_images=len(assignments),
         num_points=len(shown.points),
         has_map=xy is not None,
+        num_copies=int((assignments.duplicate_of >= 0).sum()),
+        num_near=int((assignments.near_duplicate_of >= 0).sum()),
+        copies=[dict(size=len(group), more=len(group) - _COPIES[1]) for group in copies],
         curves=[_curve(_shown(name, _TEXT), ys) for name, ys in curves.items()],
         choice=None if num_clusters is None else _choice(num_clusters),
         recipe=_shown(recipe, 100_000),
@@ -154,7 +160,9 @@ def write_report(
     )
 
     def render(counts: Sequence[int], thumbnails: Optional[Thumbnails]) -> str:
-        return _template().render(data=_data(assignments, shown, counts, thumbnails), **values)
+        return _template().render(
+            data=_data(assignments, shown, copies, counts, thumbnails), **values
+        )
 
     bare = len(_encode(render((0, 0, 0), None)))
     if bare > max_bytes:
@@ -166,6 +174,7 @@ def write_report(
     if room < 0:
         counts, room = (0, 0, 0), max_bytes - bare
     thumbnails.add(_by_rank(_card_lists(assignments, counts)), side, room)
+    thumbnails.add([i for group in copies for i in group[: _COPIES[1]]], side, room)
     if xy is not None:
         few = shown.points[spread(assignments.cluster[shown.points], _MAP_THUMBNAILS)]
         thumbnails.add(few, min(side, _MAP_SIDE), room)
@@ -383,24 +392,28 @@ def _plan(assignments: Assignments, thumbnails: Thumbnails, room: int) -> tuple:
 def _data(
     assignments: Assignments,
     shown: _MapPart,
+    copies: List[np.ndarray],
     counts: Sequence[int],
     thumbnails: Optional[Thumbnails],
 ) -> dict:
     """What the script of the page reads. Images have new numbers, those of the map come first."""
     cards = _card_lists(assignments, counts)
     on_cards = [index for lists in cards for indices in lists for index in indices.tolist()]
-    images = list(dict.fromkeys([*shown.points.tolist(), *on_cards]))
+    alike = [group[: _COPIES[1]].tolist() for group in copies]
+    images = list(dict.fromkeys([*shown.points.tolist(), *on_cards, *chain(*alike)]))
     number = {index: i for i, index in enumerate(images)}
     index = np.array(images, np.int64)
     place = {} if thumbnails is None else thumbnails.place
     stability = np.nan_to_num(assignments.stability[index] * 100, nan=255)
     flags = assignments.outlier[index] + 2 * (assignments.duplicate_of[index] >= 0)
+    flags += 4 * (assignments.near_duplicate_of[index] >= 0)
     return dict(
         format=NAMES_FORMAT,
         report=assignments.report_id,
         names=[_shown(name, MAX_NAME) for name in assignments.names],
         counts=[int(n) for n in counts],
         cards=[[[number[i] for i in indices.tolist()] for indices in lists] for lists in cards],
+        copies=[[number[i] for i in group] for group in alike],
         paths=[_shown(assignments.paths[i], _PATH) for i in images],
         cluster=_packed(assignments.cluster[index], '<i4'),
         confidence=_packed(assignments.confidence[index].clip(0, 1) * 65535, '<u2'),

@@ -5,6 +5,8 @@ from typing import List, Optional, Sequence, Tuple, Union
 
 import numpy as np
 from PIL import Image
+from scipy.sparse import coo_matrix
+from scipy.sparse.csgraph import connected_components
 
 from .assignments import Assignments, top_two
 from .image_clusterer import ImageClusterer
@@ -13,7 +15,6 @@ from .report import Written, write_report
 from .sources import open_picture
 
 _FAR = 3  # interquartile ranges
-_NEAR = 0.98  # cosine similarity of images that hardly differ
 _DOMINANT, _TINY = 0.8, 0.1  # shares: of all images, and of an even share
 
 
@@ -30,6 +31,7 @@ def assignments_of(
     cluster, confidence, second, second_confidence = top_two(clusterer.probabilities_)
     if duplicate_of is None:
         duplicate_of = clusterer.duplicate_of_
+    near = find_near_duplicates(clusterer.near_pairs_, clusterer.duplicate_of_, duplicate_of)
     return Assignments(
         paths=_unique(clusterer.paths_),
         cluster=cluster,
@@ -41,7 +43,37 @@ def assignments_of(
         outlier=find_outliers(clusterer.distances_, cluster),
         duplicate_of=duplicate_of,
         names=[str(k) for k in range(clusterer.n_clusters_)],
+        near_duplicate_of=near,
     )
+
+
+def find_near_duplicates(
+    pairs: np.ndarray, same_row: np.ndarray, duplicate_of: np.ndarray
+) -> np.ndarray:
+    """The first of each group of images that hardly differ.
+
+    A group is what pairs and equal images connect.
+
+    Args:
+        pairs (np.ndarray): Numbers of images that hardly differ, (P, 2).
+        same_row (np.ndarray): Index of the first image with the same features or -1, (N,).
+        duplicate_of (np.ndarray): Index of the first equal image or -1, (N,).
+
+    Returns:
+        np.ndarray: Index of the first of the group; -1 for the first, for those without and for
+        those that equal another, (N,).
+    """
+    count = len(duplicate_of)
+    edges = [pairs]
+    for first in (same_row, duplicate_of):
+        later = np.flatnonzero(first >= 0)
+        edges.append(np.stack([later, first[later]], axis=1))
+    i, j = np.concatenate(edges).T
+    graph = coo_matrix((np.ones(len(i), bool), (i, j)), shape=(count, count))
+    group = connected_components(graph, directed=False)[1]
+    # Groups are numbered, and np.unique finds the first image of each.
+    first = np.unique(group, return_index=True)[1][group]
+    return np.where((first == np.arange(count)) | (duplicate_of >= 0), -1, first)
 
 
 def find_outliers(distances: np.ndarray, clusters: np.ndarray) -> np.ndarray:
@@ -88,11 +120,19 @@ def find_warnings(clusterer: ImageClusterer, assignments: Assignments) -> List[s
         )
     copies = int((assignments.duplicate_of >= 0).sum())
     if copies:
-        lines.append(f'{copies} images are copies of others (duplicate_of in the table).')
-    near = int((clusterer.nearest_similarity_ > _NEAR).sum()) - copies
-    if near > 0:
+        images = '1 image is a copy of another'
+        if copies > 1:
+            images = f'{copies:,} images are copies of others'
+        lines.append(f'{images} (duplicate_of in the table).')
+    if np.isnan(clusterer.nearest_similarity_).all() and count > 1:
+        lines.append('Near duplicates were not looked for among so many images.')
+    near = int((assignments.near_duplicate_of >= 0).sum())
+    if near:
         more = ' more' if copies else ''
-        lines.append(f'{near}{more} images hardly differ from another, as far as the network sees.')
+        images = f'1{more} image hardly differs' if near == 1 else f'{near:,}{more} hardly differ'
+        lines.append(
+            f'{images} from another, as far as the network sees (near_duplicate_of in the table).'
+        )
     stability = clusterer.sureness_.get('cluster_stability')
     if stability is not None:
         weak = np.flatnonzero((stability < 0.6) & (sizes > 0))

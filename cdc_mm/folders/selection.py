@@ -11,7 +11,8 @@ from .assignments import Assignments
 def most_typical(assignments: Assignments, count: int) -> List[np.ndarray]:
     """The images nearest to the centre of their cluster; the most confident where that is unknown.
 
-    Outliers and all but the first of equal images are left out.
+    Outliers and all but the first of images that equal, or hardly differ from, each other are left
+    out.
 
     Args:
         assignments (Assignments): N images, K clusters.
@@ -21,7 +22,7 @@ def most_typical(assignments: Assignments, count: int) -> List[np.ndarray]:
         list[np.ndarray]: For each cluster the indices of its images, the most typical first. Of
         equal ones the more confident comes first, then the lower index.
     """
-    chosen = ~assignments.outlier & (assignments.duplicate_of < 0)
+    chosen = ~assignments.outlier & ~assignments.is_copy
     distance = np.where(np.isnan(assignments.distance), np.inf, assignments.distance)
     return _first(
         assignments, chosen, assignments.cluster, count, distance, -assignments.confidence
@@ -31,9 +32,9 @@ def most_typical(assignments: Assignments, count: int) -> List[np.ndarray]:
 def least_certain(assignments: Assignments, count: int) -> List[np.ndarray]:
     """The images of each cluster with the least confidence, see :func:`most_typical`.
 
-    All but the first of equal images are left out.
+    All but the first of images that hardly differ are left out.
     """
-    chosen = assignments.duplicate_of < 0
+    chosen = ~assignments.is_copy
     return _first(assignments, chosen, assignments.cluster, count, assignments.confidence)
 
 
@@ -41,10 +42,30 @@ def nearest_misses(assignments: Assignments, count: int) -> List[np.ndarray]:
     """For each cluster the images of others that came nearest to it, see :func:`most_typical`.
 
     Those whose second choice it is, by the confidence of that, the highest first; all but the
-    first of equal images are left out.
+    first of images that hardly differ are left out.
     """
-    chosen = (assignments.duplicate_of < 0) & (assignments.second >= 0)
+    chosen = ~assignments.is_copy & (assignments.second >= 0)
     return _first(assignments, chosen, assignments.second, count, -assignments.second_confidence)
+
+
+def groups_of_copies(assignments: Assignments, count: int) -> List[np.ndarray]:
+    """Images that equal, or hardly differ from, each other.
+
+    Args:
+        assignments (Assignments): N images.
+        count (int): How many groups at most.
+
+    Returns:
+        list[np.ndarray]: Indices of the images of each group, ascending; the largest group first,
+        of equally large ones that with the lowest index.
+    """
+    equal = assignments.duplicate_of
+    first = np.where(equal < 0, np.arange(len(assignments)), equal)
+    near = assignments.near_duplicate_of[first]
+    first = np.where(near < 0, first, near)
+    sizes = np.bincount(first, minlength=len(first))
+    largest = np.argsort(-sizes, kind='stable')[:count]
+    return [np.flatnonzero(first == leader) for leader in largest if sizes[leader] > 1]
 
 
 def spread(groups: np.ndarray, count: int) -> np.ndarray:

@@ -50,12 +50,10 @@ class Survey(NamedTuple):
         spread = 'all' if (good == good[0]).all() else 'typically'
         kind = {0.0: 'in colour', 1.0: 'grey'}.get(self.grey, f'{self.grey:.0%} grey')
         lines = [f'{len(self.paths):,} images, {spread} {width} x {height} pixels, {kind}']
-        if self.broken.any():
-            first = self.paths[int(np.argmax(self.broken))]
-            lines.append(f'{self.broken.sum():,} cannot be read and are left out, such as {first}')
         copies = int((self.duplicate_of >= 0).sum())
         if copies:
-            lines.append(f'{copies:,} are copies of others, to the last byte')
+            is_one = 'is a copy of another' if copies == 1 else 'are copies of others'
+            lines.append(f'{copies:,} {is_one}, to the last byte')
         return lines
 
 

@@ -13,7 +13,7 @@ train_dataloader = dict(batch_size=batch_size)
 val_dataloader = None
 val_evaluator = None
 
-optim_wrapper = dict(optimizer=dict(type='SGD', lr=lr, momentum=0.9, weight_decay=5e-4))
+optim_wrapper = dict(optimizer=dict(type='SGD', lr=lr, momentum=0.9, weight_decay=5e-4, fused=True))
 param_scheduler = [dict(type='CosineAnnealingLR', T_max=epochs, by_epoch=True)]
 train_cfg = dict(by_epoch=True, max_epochs=epochs)
 test_cfg = dict()

@@ -5,6 +5,8 @@ custom_imports = dict(imports=['cdc_mm'], allow_failed_imports=False)
 
 default_hooks = dict(
     timer=dict(type='IterTimerHook'),
+    # RuntimeInfoHook that does not wait for the device in each iteration.
+    runtime_info=dict(type='DeviceInfoHook'),
     logger=dict(type='LoggerHook', interval=100),
     param_scheduler=dict(type='ParamSchedulerHook'),
     # CheckpointHook whose files load under torch.load(weights_only=True).

@@ -1,6 +1,5 @@
-# Self-labelling of the quickstart's checkpoint: the weak view is the image itself, the strong one
-# has larger affine maps than CDC's views, and cutout.
-_base_ = '../cdc_digits.py'
+# Self-labelling of the quickstart's checkpoint.
+_base_ = ['../cdc_digits.py', '../_base_/self_label_digits.py']
 
 epochs = 40
 lr = 3e-4
@@ -13,22 +12,9 @@ model = dict(
     clusterer={{_base_.model}},
     loss=dict(type='SelfLabelLoss', threshold=threshold),
 )
-
-strong_view = dict(
-    affine=dict(
-        type='kornia/RandomAffine',
-        degrees=25,
-        translate=(0.15, 0.15),
-        scale=(0.65, 1.35, 0.65, 1.35),
-        shear=25,
-        p=1.0,
-    ),
-    gamma=dict(type='kornia/RandomGamma', gamma=(0.35, 2.8), p=0.8),
-    contrast=dict(type='kornia/RandomContrast', contrast=(0.5, 1.5), p=0.8),
-    blur=dict(type='kornia/RandomGaussianBlur', kernel_size=(3, 3), sigma=(0.1, 1.5), p=0.3),
-    cutout=dict(type='kornia/RandomErasing', scale=(0.02, 0.15), ratio=(1.0, 1.0), p=1.0),
+data_preprocessor = dict(
+    views=dict(view1=None, view2=None, weak=_base_.weak_view, strong=_base_.strong_view)
 )
-data_preprocessor = dict(views=dict(view1=None, view2=None, weak=dict(), strong=strong_view))
 custom_hooks = [dict(type='SelfLabelHook', finetune=True)]
 
 optim_wrapper = dict(optimizer=dict(lr=lr))

@@ -7,7 +7,7 @@ import os
 import numpy as np
 import pytest
 from chromium import Page
-from folder_results import random_assignments, thumbnail
+from folder_results import random_assignments, random_probabilities, thumbnail
 
 from cdc_mm.folders import apply_names, write_report
 
@@ -22,7 +22,7 @@ HOSTILE = [
 
 @pytest.fixture(scope='module')
 def images():
-    images = random_assignments(90, 4, duplicates=3)
+    images = random_assignments(90, 4, duplicates=3, near=9)
     paths = [*HOSTILE, *images.paths[len(HOSTILE) :]]
     return dataclasses.replace(images, paths=paths, names=['0', '<b>one</b>', '2', 'y' * 200])
 
@@ -116,7 +116,8 @@ def test_renamed_merged_and_dropped_clusters_reach_the_file(page, images, tmp_pa
         num_clusters=4,
         names=['cats, "=1"', '<b>one</b>', 'cats, "=1"', None],
     )
-    named = apply_names(images, tmp_path / 'one' / 'names.json')
+    probs = random_probabilities(90, 4, np.random.RandomState(0))
+    named = apply_names(images, tmp_path / 'one' / 'names.json', probs)
     assert named.names == ['cats, "=1"', '<b>one</b>', 'cats, "=1"', '']
     # The merged ones are renamed together, whatever the other lists call them.
     page.fill('#cluster-2 .name', '<i>dogs</i>')
@@ -174,13 +175,24 @@ def test_a_strip_goes_by_arrows_and_opens_an_image(page):
         '[...document.querySelectorAll(".strip")].map((strip) => '
         '[...strip.children].filter((button) => button.tabIndex === 0).length)'
     )
-    assert stops == [1] * 12
+    assert stops == [1] * 13  # of three for each cluster, and one of copies
     label = page.js('document.activeElement.getAttribute("aria-label")')
     page.key('Enter')
     assert page.js('document.getElementById("image").open')
     assert label.startswith(text(page, '#image .path'))
     page.key('Escape')
     assert not page.js('document.getElementById("image").open')
+
+
+def test_copies_are_shown_and_open(page, images):
+    assert text(page, '.copy h3') == '13 images' and text(page, '.copy .none') == 'and 7 more'
+    page.js('document.getElementById("copies").scrollIntoView({behavior: "instant"})')
+    page.frames(5)
+    shown = '[...document.querySelectorAll(".copy img")].map((i) => i.naturalWidth > 0)'
+    assert page.js(shown) == [True] * 6
+    page.click('.copy button:nth-child(2)')
+    assert 'Near duplicate' in text(page, '#image .details')
+    page.key('Escape')
 
 
 def test_the_map_shows_images_by_mouse_and_keys_and_filters(page, images):

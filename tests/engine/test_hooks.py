@@ -178,15 +178,22 @@ class TestContactSheetHook:
         drawn = []
         monkeypatch.setattr(
             'cdc_mm.engine.hooks.contact_sheet_hook.draw_contact_sheet',
-            lambda rows: drawn.extend(rows) or np.zeros((4, 4, 3), np.uint8),
+            lambda rows: drawn.append(rows) or np.zeros((4, 4, 3), np.uint8),
         )
         batches = [
             batch([0, 0, 2], [0.9, 0.5, 0.8], [10, 20, 30]),
             batch([0, 0, 2], [0.7, 0.9, 0.9], [40, 50, 60]),
         ]
         run_sheet(fake_runner(tmp_path), batches, images_per_cluster=2)
-        shown = [(title, [int(image[0, 0, 0]) for image in images]) for title, images in drawn]
-        assert shown == [('cluster 0\n4 images', [10, 50]), ('cluster 2\n2 images', [60, 30])]
+        shown = [
+            [(title, [int(image[0, 0, 0]) for image in images]) for title, images in rows]
+            for rows in drawn
+        ]
+        titles = 'cluster 0\n4 images', 'cluster 2\n2 images'
+        assert shown == [
+            [(titles[0], [10, 50]), (titles[1], [60, 30])],
+            [(titles[0], [20, 40]), (titles[1], [30, 60])],
+        ]
 
     def test_limits_the_rows(self, tmp_path, monkeypatch):
         drawn = []
@@ -195,19 +202,22 @@ class TestContactSheetHook:
             lambda rows: drawn.extend(rows) or np.zeros((4, 4, 3), np.uint8),
         )
         run_sheet(fake_runner(tmp_path), [batch([0, 1, 1], [0.9] * 3, [1, 2, 3])], max_clusters=1)
-        assert [title for title, _ in drawn] == ['cluster 1\n2 images']
+        assert [title for title, _ in drawn] == ['cluster 1\n2 images'] * 2
 
     def test_writes_the_picture_in_the_right_colours(self, tmp_path):
         runner = fake_runner(tmp_path, bgr=True)
         data, samples = batch([0], [0.9], [0])
         data['inputs'] = torch.zeros(1, 3, 4, 4, dtype=torch.uint8)
         data['inputs'][:, 0] = 255  # blue, as BGR
-        run_sheet(runner, [(data, samples)])
-        name, sheet, step = runner.visualizer.images[0]
-        assert (name, step) == ('contact_sheet', 5)
-        assert (sheet == (0, 0, 255)).all(axis=-1).sum() == 64 * 64
-        stored = cv2.imread(str(tmp_path / 'contact_sheet.png'))
-        assert (stored == (255, 0, 0)).all(axis=-1).sum() == 64 * 64
+        run_sheet(runner, [(data, samples)], out_dir=str(tmp_path / 'shown'))
+        names = []
+        for name, sheet, step in runner.visualizer.images:
+            assert step == 5
+            assert (sheet == (0, 0, 255)).all(axis=-1).sum() == 64 * 64
+            stored = cv2.imread(str(tmp_path / f'shown/{name}.png'))
+            assert (stored == (255, 0, 0)).all(axis=-1).sum() == 64 * 64
+            names.append(name)
+        assert names == ['contact_sheet', 'contact_sheet_least_certain']
 
     @pytest.mark.parametrize('name', ['images_per_cluster', 'max_clusters'])
     def test_refuses_bad_settings(self, name):
@@ -228,6 +238,7 @@ def _sheet_rank(rank, world_size, work_dir):
 def test_contact_sheet_of_two_ranks_equals_one_process(tmp_path):
     one, two = tmp_path / 'one', tmp_path / 'two'
     run_sheet(fake_runner(one), [batch([0, 1, 0, 1], [0.9, 0.6, 0.8, 0.7], [10, 20, 30, 40])])
-    assert run_ranks(2, _sheet_rank, two) == [1, 0]
-    single, both = (cv2.imread(str(path / 'contact_sheet.png')) for path in (one, two))
-    assert np.array_equal(single, both)
+    assert run_ranks(2, _sheet_rank, two) == [2, 0]
+    for name in ('contact_sheet', 'contact_sheet_least_certain'):
+        single, both = (cv2.imread(str(path / f'{name}.png')) for path in (one, two))
+        assert np.array_equal(single, both)

@@ -115,7 +115,7 @@ def test_unreadable_images_are_left_out(cfg, checkpoint, tmp_path, encoded, caps
         rows, labels, images = extractor(cfg, checkpoint, tmp_path)('test')
         np.testing.assert_allclose(rows, whole[kept], atol=1e-6)
         assert labels == [0, 0, 0, 1, 1] and not set(images) & set(map(str, faulty))
-        assert f'3 images could not be read and are left out, such as {faulty[0]}' in (
+        assert f'test: 3 images could not be read and are left out: {faulty[0]}, ' in (
             capsys.readouterr().out
         )
     assert sum(encoded) == 8 + 3

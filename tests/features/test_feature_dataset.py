@@ -5,12 +5,13 @@ import generated
 import numpy as np
 import pytest
 import torch
-from helpers import TINY_CDC, make_runner, run_ranks
+from helpers import TINY_CDC, make_runner, make_scan, run_ranks
 from mmengine.runner import Runner
 from mmpretrain.registry import DATASETS, HOOKS, MODELS
 
 from cdc_mm.features import EncoderRows, FeatureExtractor, encoder_pipeline
 from cdc_mm.features import encoder_rows as module
+from cdc_mm.wrappers import unwrap_model
 
 MEAN, STD = [120.0, 110.0, 100.0], [60.0, 55.0, 50.0]
 JITTER = dict(
@@ -197,9 +198,7 @@ def test_unreadable_images_are_left_out(root, weights, tmp_path, capsys):
     faulty = root / 'train/a/2.jpg'
     faulty.write_bytes(b'no image')
     dataset = build(root, weights, tmp_path, views=dict(view1='neighbor'), num_neighbors=6)
-    assert f'1 images could not be read and are left out, such as {faulty}' in (
-        capsys.readouterr().out
-    )
+    assert f'1 image could not be read and is left out: {faulty}' in (capsys.readouterr().out)
     assert len(dataset) == 7
     samples = batch_of(dataset, 7)['data_samples']
     assert [sample.sample_idx for sample in samples] == list(range(7))
@@ -400,3 +399,34 @@ def test_tools_take_a_config_of_rows(root, weights, tmp_path, with_encoder):
             np.testing.assert_allclose(extract(split).rows, rows, atol=1e-5)
     with pytest.raises(ValueError, match='FeatureDataset gives rows, which cannot be augmented'):
         extract('train', view=0)
+
+
+def _train_on_rank(rank, world_size, folder, launcher='pytorch'):
+    runner = make_scan(
+        folder,
+        name=f'ranks{world_size}',
+        epochs=2,
+        launcher=launcher,
+        **{
+            # The nearest alone, so that what is drawn does not depend on the rank.
+            'train_dataloader.dataset.num_neighbors': 1,
+            'train_dataloader.batch_size': 128 // world_size,
+            'train_dataloader.drop_last': True,  # ranks repeat images to fill the last one
+            'optim_wrapper.optimizer': dict(type='SGD', lr=0.5),
+            'val_cfg': None,
+            'val_dataloader': None,
+            'val_evaluator': None,
+        },
+    )
+    runner.train()
+    return {name: value.clone() for name, value in unwrap_model(runner.model).state_dict().items()}
+
+
+def test_training_from_a_store_on_two_ranks_is_that_of_one(tmp_path, monkeypatch):
+    monkeypatch.setenv('LOCAL_RANK', '0')
+    one = _train_on_rank(0, 1, tmp_path, 'none')
+    start = make_scan(tmp_path, name='start').model.state_dict()
+    assert (one['head.weight'] - start['head.weight']).abs().max() > 0.05
+    for found in run_ranks(2, _train_on_rank, tmp_path):
+        for name, value in one.items():
+            torch.testing.assert_close(found[name], value, atol=2e-5, rtol=1e-3, msg=name)

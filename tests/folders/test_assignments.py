@@ -8,10 +8,11 @@ import sys
 
 import numpy as np
 import pytest
-from folder_results import random_assignments
+from folder_results import random_assignments, random_probabilities
 
 from cdc_mm.errors import RunError
 from cdc_mm.folders import apply_names, read_csv, top_two
+from cdc_mm.folders.assignments import merged_two
 
 HOSTILE = [
     '=HYPERLINK("http://x","y").png',
@@ -34,7 +35,7 @@ HOSTILE = [
 @pytest.fixture
 def hostile():
     return dataclasses.replace(
-        random_assignments(len(HOSTILE), 3, duplicates=3),
+        random_assignments(len(HOSTILE), 3, duplicates=3, near=2),
         paths=HOSTILE,
         names=['=cmd|x', 'a, "b"', '2'],
     )
@@ -68,7 +69,7 @@ def test_no_cell_of_text_runs_as_a_formula(tmp_path, hostile):
     hostile.write_csv(tmp_path / 'x.csv')
     written = lines(tmp_path / 'x.csv')
     for line, path in zip(written, HOSTILE, strict=True):
-        for column in ('image', 'name', 'duplicate_of'):
+        for column in ('image', 'name', 'duplicate_of', 'near_duplicate_of'):
             assert not line[column] or line[column][0] not in '=+-@\t\r\n'
         if path[0].isalpha() or path == "'plain.png":
             assert line['image'] == path
@@ -97,7 +98,7 @@ def test_what_is_not_known_is_empty(tmp_path):
         'a,b\n1,2\n',
         '',
         'image,cluster,name,confidence,second,second_confidence,stability,distance,outlier,'
-        'duplicate_of\nx.png,one,1,1,0,0,,,False,\n',
+        'duplicate_of,near_duplicate_of\nx.png,one,1,1,0,0,,,False,,\n',
     ],
 )
 def test_what_is_no_table_is_refused(tmp_path, content):
@@ -128,6 +129,14 @@ def test_parquet_without_its_package_says_which(tmp_path, monkeypatch):
         (dict(cluster=np.array([0, 0, 1, 1]), second=np.array([1, 0, 0, 0])), 'another cluster'),
         (dict(duplicate_of=np.array([-1, 1, -1, -1])), 'first equal'),
         (dict(duplicate_of=np.array([-1, 0, 1, -1])), 'first equal'),
+        (dict(near_duplicate_of=np.array([-1, 0, 1, -1])), 'index of the first'),
+        (
+            dict(
+                duplicate_of=np.array([-1, 0, -1, -1]), near_duplicate_of=np.array([-1, 0, -1, -1])
+            ),
+            'an image that equals another',
+        ),
+        (dict(second=np.array([-1, 1, 0, 1]), cluster=np.array([0, 0, 1, 0])), 'must be 0 where'),
         (dict(outlier=np.zeros(4, int)), 'outlier must be bool'),
         (dict(names=['x' * 201, 'y']), '200 characters'),
         (dict(names=[]), 'one for each cluster'),
@@ -178,14 +187,47 @@ def names_file(path, images, **change):
 
 def test_names_of_a_person(tmp_path):
     images = random_assignments(40, 4)
-    named = apply_names(images, names_file(tmp_path / 'names.json', images))
+    probs = random_probabilities(40, 4, np.random.RandomState(0))
+    named = apply_names(images, names_file(tmp_path / 'names.json', images), probs)
     assert named.names == ['cats', 'dogs', 'cats', '']
+    kinds = [(0, 2), (1,), (3,)]
+    for i, row in enumerate(probs):
+        sums = [row[list(kind)].sum() for kind in kinds]
+        own = next(j for j, kind in enumerate(kinds) if images.cluster[i] in kind)
+        assert named.confidence[i] == pytest.approx(sums.pop(own), abs=1e-12)
+        other = kinds[:own] + kinds[own + 1 :]
+        best = max(range(2), key=sums.__getitem__)
+        assert named.second_confidence[i] == pytest.approx(sums[best], abs=1e-12)
+        assert named.second[i] == max(other[best], key=row.__getitem__)
+    assert (named.confidence[images.cluster != 1] > images.confidence[images.cluster != 1]).any()
     assert named.report_id == images.report_id
     named.write_csv(tmp_path / 'x.csv')
     expected = {'0': 'cats', '1': 'dogs', '2': 'cats', '3': ''}
     assert all(line['name'] == expected[line['cluster']] for line in lines(tmp_path / 'x.csv'))
-    again = apply_names(named, names_file(tmp_path / 'names.json', images, names=['a', 'b'] * 2))
+    again = apply_names(
+        named, names_file(tmp_path / 'names.json', images, names=['a', 'b'] * 2), probs
+    )
     assert again.names == ['a', 'b', 'a', 'b']
+    same = names_file(tmp_path / 'names.json', images, names=['a', 'b', 'c', 'd'])
+    back = apply_names(again, same, probs)
+    np.testing.assert_allclose(back.confidence, images.confidence)
+    np.testing.assert_array_equal(back.second, images.second)
+    with pytest.raises(ValueError, match=r'must be \(40, 4\)'):
+        apply_names(images, same, probs[:, :3])
+    one = apply_names(images, names_file(tmp_path / 'x.json', images, names=['a'] * 4), probs)
+    np.testing.assert_allclose(one.confidence, 1)
+    assert (one.second == -1).all() and not one.second_confidence.any()
+    one.write_csv(tmp_path / 'x.csv')
+    assert (read_csv(tmp_path / 'x.csv', 5).second == -1).all()
+
+
+def test_sums_of_parts_are_those_of_all(monkeypatch):
+    probs = random_probabilities(10, 4, np.random.RandomState(0))
+    cluster, names = probs.argmax(axis=1), ['a', 'b', 'a', '']
+    whole = merged_two(probs, cluster, names)
+    monkeypatch.setattr('cdc_mm.folders.assignments._ROWS', 3)
+    for one, two in zip(whole, merged_two(probs, cluster, names), strict=True):
+        np.testing.assert_array_equal(one, two)
 
 
 @pytest.mark.parametrize(
@@ -206,7 +248,7 @@ def test_names_of_a_person(tmp_path):
 def test_wrong_files_of_names_are_told_in_one_line(tmp_path, change, message):
     images = random_assignments(40, 4)
     with pytest.raises(RunError, match=message) as error:
-        apply_names(images, names_file(tmp_path / 'names.json', images, **change))
+        apply_names(images, names_file(tmp_path / 'names.json', images, **change), None)
     assert '\n' not in str(error.value)
 
 
@@ -214,6 +256,6 @@ def test_wrong_files_of_names_are_told_in_one_line(tmp_path, change, message):
 def test_no_names_at_all(tmp_path, content):
     (tmp_path / 'names.json').write_bytes(content)
     with pytest.raises(RunError, match=r'names\.json is no'):
-        apply_names(random_assignments(4, 2), tmp_path / 'names.json')
+        apply_names(random_assignments(4, 2), tmp_path / 'names.json', None)
     with pytest.raises(RunError, match='cannot be read'):
-        apply_names(random_assignments(4, 2), tmp_path / 'missing.json')
+        apply_names(random_assignments(4, 2), tmp_path / 'missing.json', None)

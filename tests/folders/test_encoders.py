@@ -19,7 +19,9 @@ def cached(monkeypatch, repository):
 
 
 def test_lite_needs_nothing():
-    assert find_encoder('lite0').config == dict(type='EfficientNetLite', variant=0, freeze=True)
+    assert find_encoder('lite0').config == dict(
+        type='EfficientNetLite', variant=0, freeze=True, mirror=True
+    )
     assert find_encoder('lite0').image_size is None
 
 

@@ -20,6 +20,7 @@ import cdc_mm
 from cdc_mm import ClusterInferencer, ImageClusterer
 from cdc_mm.errors import RunError
 from cdc_mm.folders import survey
+from cdc_mm.folders.image_clusterer import _compare
 
 ONE = 'asks for one cluster, and one is none'
 FLOAT32 = 'the heads compute in float32, and the check wants 1e-9'
@@ -202,12 +203,31 @@ def test_equal_pictures_are_told(tmp_path):
     assert found.nearest_similarity_[7] == pytest.approx(1, abs=1e-5)
 
 
+@pytest.mark.parametrize('size', [3, 4096])
+def test_near_pairs_are_those_of_all_pairs(monkeypatch, size):
+    monkeypatch.setattr('cdc_mm.folders.image_clusterer._ROWS', size)
+    rng = np.random.RandomState(0)
+    rows = rng.randn(12, 6)[rng.randint(0, 12, 40)] + 0.12 * rng.randn(40, 6)
+    unit = rows / np.linalg.norm(rows, axis=1, keepdims=True)
+    cosine = unit @ unit.T - 2 * np.eye(40)
+    nearest = np.argsort(-cosine, axis=1)[:, :39]
+    similarity, pairs, same = _compare(rows, nearest)
+    expected = {(i, j) for i in range(40) for j in range(40) if cosine[i, j] > 0.95}
+    assert len(expected) > 20 and set(map(tuple, pairs.tolist())) == expected
+    np.testing.assert_allclose(similarity, cosine.max(axis=1), atol=1e-6)
+    assert (same == -1).all()
+    similarity, pairs, _ = _compare(rows, nearest[:, :0])  # not looked for
+    assert np.isnan(similarity).all() and pairs.shape == (0, 2)
+
+
 def test_refusals(tmp_path, blobs, fitted, of_folder):
     for value in (1, 0, 2.5, True, 'many'):
         with pytest.raises(ValueError, match="n_clusters must be a whole number from 2, or 'auto'"):
             ImageClusterer(value).fit(blobs[0])
     for kwargs, message in (
         (dict(epochs=0), 'epochs must be at least 1, got 0'),
+        (dict(finetune_epochs=-1), 'finetune_epochs must be at least 0, got -1'),
+        (dict(finetune_epochs=1), 'finetune_epochs needs a folder of images'),
         (dict(image_size=8), 'image_size must be at least 16, got 8'),
     ):
         with pytest.raises(ValueError, match=message):

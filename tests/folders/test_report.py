@@ -87,7 +87,7 @@ def unpack(text, dtype):
 
 
 def test_the_data_of_the_page_are_those_of_the_images(tmp_path):
-    images = random_assignments(60, 4, duplicates=3)
+    images = random_assignments(60, 4, duplicates=3, near=2)
     page, done = write(tmp_path / 'x.html', images)
     data = page.data
     assert (done.num_thumbnails, done.num_points) == (60, 60)
@@ -101,7 +101,10 @@ def test_the_data_of_the_page_are_those_of_the_images(tmp_path):
     np.testing.assert_allclose(unpack(data['stability'], 'u1') / 100, images.stability, atol=0.005)
     flags = unpack(data['flags'], 'u1')
     np.testing.assert_array_equal(flags & 1, images.outlier)
-    np.testing.assert_array_equal(flags >> 1, images.duplicate_of >= 0)
+    np.testing.assert_array_equal(flags >> 1 & 1, images.duplicate_of >= 0)
+    np.testing.assert_array_equal(flags >> 2, images.near_duplicate_of >= 0)
+    assert data['copies'] == [[0, 55, 56, 57, 58, 59]]
+    assert {'copies', 'copies-title'} <= {attrs.get('id') for _, attrs in page.tags}
     for k, lists in enumerate(data['cards']):
         assert lists == [
             most_typical(images, 12)[k].tolist(),

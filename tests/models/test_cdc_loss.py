@@ -72,6 +72,43 @@ def test_info_nce_is_stable_at_small_temperatures():
     assert info_nce(q, k, negatives, tau=1e-3).isfinite()
 
 
+def by_autograd(q, k, negatives, tau):
+    """InfoNCE with a gradient of all three, which nothing computes ahead."""
+    return info_nce(q, k, negatives.clone().requires_grad_(), tau)
+
+
+@pytest.mark.parametrize('overwritten', [False, True])
+def test_the_gradient_that_is_computed_ahead_is_autograds(batch, overwritten):
+    q, k, negatives = batch
+    gradients, losses = [], []
+    for function in (by_autograd, info_nce):
+        own, queue = q.clone().requires_grad_(), negatives.clone()
+        loss = function(own, k, queue, 0.15)
+        if overwritten and function is info_nce:
+            queue.zero_()  # as enqueueing does before backward
+        (3 * loss).backward()
+        gradients.append(own.grad)
+        losses.append(loss.detach())
+    torch.testing.assert_close(losses[1], losses[0], rtol=1e-12, atol=0)
+    torch.testing.assert_close(gradients[1], gradients[0], rtol=1e-11, atol=1e-13)
+
+
+def test_losses_are_in_full_precision_under_autocast(batch):
+    q, k, negatives = (x.float() for x in batch)
+    assignments = torch.softmax(k[:, :K], dim=1)
+    for function, args in (
+        (info_nce, (k, negatives, 0.15)),
+        (by_autograd, (k, negatives, 0.15)),
+        (in_batch_info_nce, (k, 0.15)),
+        (cluster_cross_entropy, (F.pad(assignments, (0, C)), 0.1)),
+    ):
+        expected = function(q, *args)
+        with torch.autocast('cpu', torch.bfloat16):
+            assert (q @ k.T).dtype == torch.bfloat16  # else nothing was tested
+            assert function(q, *args) == expected
+            assert function(q.bfloat16(), *args).dtype == torch.float32
+
+
 def test_cluster_cross_entropy_equals_equation_7():
     zc, q = vectors(B, 0)[:, :K], torch.softmax(3 * vectors(B, 1)[:, :K], dim=1)
     t = 0.1

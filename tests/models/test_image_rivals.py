@@ -10,7 +10,7 @@ from mmpretrain.structures import DataSample
 from scipy.special import logsumexp, softmax
 from sklearn.metrics import mutual_info_score
 
-from cdc_mm.engine import build_runner, prepare_training
+from cdc_mm.engine import build_runner
 from cdc_mm.errors import RunError
 from cdc_mm.evaluation.functional import agglomerate, nearest_groups
 from cdc_mm.models.layers import FeatureClusters, concentration
@@ -400,12 +400,3 @@ def test_mistakes_are_told(tmp_path):
     runner = make_runner(tmp_path, cfg, custom_hooks=[dict(type='FeatureClustersHook')])
     with pytest.raises(ValueError, match='IIC learns from no clusters of its features'):
         runner.train()
-
-
-def test_a_pretext_is_not_asked_for_clusters(tmp_path):
-    cfg = Config.fromfile(ROOT / 'configs/baselines/pcl_v2/pcl_v2_digits.py')
-    cfg.update(work_dir=str(tmp_path), val_dataloader=cfg.test_dataloader, val_cfg={})
-    cfg.val_evaluator = dict(type='ClusteringMetric')
-    runner = build_runner(cfg)
-    with pytest.raises(ValueError, match='PCL predicts nothing that could be validated: set val_'):
-        prepare_training(runner)

@@ -38,7 +38,7 @@ def test_equals_the_equation_in_float64(settings):
         loss.prototypes.weight.mul_(torch.arange(1, 7)[:, None])  # of any norm
     rows, before = unit_rows(40), loss.prototypes.weight.detach().numpy().copy()
     expected = swav(rows.numpy(), before, *settings)
-    assert float(loss(rows)) == pytest.approx(expected, rel=1e-12)
+    assert loss(rows).item() == pytest.approx(expected, rel=1e-12)
     norms = loss.prototypes.weight.norm(dim=1)
     torch.testing.assert_close(norms, torch.ones_like(norms))
 

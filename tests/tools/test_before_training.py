@@ -86,3 +86,29 @@ def test_the_rehearsal_leaves_nothing_behind(tmp_path, call):
 def test_what_is_written_last_is_checked_first(call, tool, args, message):
     with pytest.raises(SystemExit, match=message):
         call(tool, CONFIG, 'none.pth', *args, options=SMALL)
+
+
+@pytest.mark.parametrize(
+    ('lines', 'message'),
+    [
+        ("val_dataloader = dict(_delete_=True, batch_size=9, dataset=dict(type='Digits'))\n"
+         "val_evaluator = dict(_delete_=True, type='ClusteringMetric')\nval_cfg = dict()",
+         'AutoEncoder predicts nothing that could be tested. '
+         'tools/eval_knn.py, tools/eval_kmeans.py and configs/linear/ judge its features. Set '
+         'val_dataloader, val_evaluator and val_cfg to None'),
+        ("custom_hooks = [dict(type='ReclusterHook')]",
+         'ReclusterHook works on clusters, and AutoEncoder has none: leave the hook out'),
+        ("custom_hooks = [dict(type='SelfLabelHook')]",
+         'SelfLabelHook works on clusters, and AutoEncoder has none'),
+        ("model = dict(_delete_=True, type='SelfLabel', clusterer=_base_.model)",
+         'AutoEncoder predicts no clusters that could be its labels'),
+    ],
+)  # fmt: skip
+def test_a_pretext_is_not_asked_for_clusters(tmp_path, call, lines, message):
+    config = tmp_path / 'config.py'
+    base = ROOT / 'configs/baselines/ae/ae_digits.py'
+    config.write_text(f"_base_ = '{base}'\n{lines}\n")
+    with pytest.raises(SystemExit) as stopped:
+        call('train', config, '--work-dir', tmp_path / 'work', options=['train_cfg.max_epochs=1'])
+    assert message in str(stopped.value)
+    assert not list((tmp_path / 'work').glob('*.pth'))

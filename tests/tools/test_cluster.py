@@ -7,9 +7,11 @@ import sys
 
 import numpy as np
 import pytest
+import torch
 from helpers import run_tool
 from PIL import Image
 
+from cdc_mm import ClusterInferencer, ImageClusterer
 from cdc_mm.apis import clear_errors, clear_run_errors, cluster_folder
 from cdc_mm.errors import RunError
 
@@ -47,10 +49,11 @@ def table(path):
 
 @pytest.fixture(scope='module')
 def out(tmp_path_factory):
-    """Results of 20 images in three colours, one of them twice, and a broken one."""
+    """Results of 20 images in three colours, one of them twice and a third time in other bytes."""
     root = tmp_path_factory.mktemp('cluster')
     photos = fill(root / 'photos', 20)
     (photos / 'copy.png').write_bytes((photos / 'plain.png').read_bytes())
+    Image.open(photos / 'plain.png').save(photos / 'zoom.bmp')
     (photos / 'broken.png').write_bytes(b'no image')
     done = cluster(root, photos, '--num-clusters', '3', '--out', root / 'out', '--folders', 'link')
     assert done.returncode == 0, done.stderr
@@ -59,21 +62,26 @@ def out(tmp_path_factory):
 
 def test_writes_tables_report_model_and_links(out):
     root, printed = out
-    assert '22 images, all 24 x 24 pixels, in colour' in printed
-    assert '1 cannot be read and are left out' in printed and 'broken.png' in printed
-    assert '1 are copies of others' in printed and 'about ' in printed
+    assert '23 images, all 24 x 24 pixels, in colour' in printed
+    # Once in the whole run, though it is come across in each part of it.
+    assert printed.count('could not be read') == printed.count('broken.png') == 1
+    assert '1 image could not be read and is left out: ' in printed
+    assert '1 is a copy of another' in printed and 'about ' in printed
+    assert 'log: ' not in printed  # which would be gone
     rows = table(root / 'out/assignments.csv')
-    assert len(rows) == 21
+    assert len(rows) == 22
     by_name = {row['image']: row for row in rows}
     assert by_name["'=1+2.png"]['cluster'] in '012'  # a spreadsheet would run it
     assert by_name['plain.png']['duplicate_of'] == 'copy.png'
+    assert by_name['zoom.bmp']['near_duplicate_of'] == 'copy.png'
+    assert not by_name['plain.png']['near_duplicate_of'] + by_name['zoom.bmp']['duplicate_of']
     colour = {NAMES[0]: 0, NAMES[1]: 1, NAMES[2]: 2, NAMES[4]: 1, NAMES[5]: 2}
     pairs = {(by_name[name]['cluster'], own) for name, own in colour.items()}
     assert len(pairs) == 3  # one cluster, one colour
     page = (root / 'out/report.html').read_text()
     assert 'photos: 3 clusters' in page and 'broken.png' in page
     links = [path for path in (root / 'out/clusters').rglob('*') if path.is_symlink()]
-    assert len(links) == 21 and all(path.exists() for path in links)
+    assert len(links) == 22 and all(path.exists() for path in links)
     assert len(list((root / 'photos').rglob('*.png'))) == 22
 
 
@@ -103,9 +111,12 @@ def test_a_model_assigns_new_images(out, tmp_path):
     model = root / 'out/model'
     tested = run(
         model / 'config.json', model / 'model.pth', '--data', new,
-        '--out', tmp_path / 'test.csv', '--work-dir', tmp_path / 'work', tool='test',
+        '--out', tmp_path / 'test.csv', '--work-dir', tmp_path / 'work',
+        '--show-dir', tmp_path / 'shown', tool='test',
     )  # fmt: skip
     assert tested.returncode == 0, tested.stderr
+    sheets = sorted(path.name for path in (tmp_path / 'shown').glob('contact*'))
+    assert sheets == ['contact_sheet.png', 'contact_sheet_least_certain.png']
     clusters = {row['image'].split('/')[-1]: row['cluster'] for row in table(tmp_path / 'test.csv')}
     assert clusters['plain.png'] == colours['plain.png']['cluster']
 
@@ -122,8 +133,19 @@ def test_names_of_a_person_go_to_the_tables(out, tmp_path):
     done = run(root / 'photos', '--out', root / 'out', '--names', tmp_path / 'names.json')
     assert done.returncode == 0, done.stderr
     named = table(root / 'out/assignments.csv')
-    for before, after in zip(rows, named, strict=True):
-        assert after['name'] == ['warm', 'warm', ''][int(before['cluster'])]
+    probs = np.load(root / 'out/probabilities.npy')
+    for before, after, row in zip(rows, named, probs, strict=True):
+        own = int(before['cluster'])
+        assert after['name'] == ['warm', 'warm', ''][own] and after['cluster'] == before['cluster']
+        assert float(before['confidence']) == pytest.approx(row[own], abs=1e-6)
+        warm = float(row[0] + row[1])
+        confidence, second = (row[2], warm) if own == 2 else (warm, row[2])
+        assert float(after['confidence']) == pytest.approx(confidence, abs=2e-6)
+        assert float(after['second_confidence']) == pytest.approx(second, abs=2e-6)
+        assert int(after['second']) == (row[:2].argmax() if own == 2 else 2)
+    (root / 'out/probabilities.npy').write_bytes(b'x')
+    with pytest.raises(RunError, match=r'probabilities\.npy is damaged: cluster the folder again'):
+        cluster_folder(root / 'photos', root / 'out', names=tmp_path / 'names.json')
 
 
 def test_mistakes_are_one_line(tmp_path):
@@ -196,16 +218,26 @@ def test_broken_files_do_not_end_a_run_and_are_no_copies(tmp_path, found, few_ep
     table = found(folder)
     assert len(table) == 5 and (table.duplicate_of == -1).all()
     printed = capsys.readouterr().out
-    assert '120 cannot be read and are left out' in printed
+    first = ', '.join(str(folder / f'a/{i}.jpg') for i in (0, 1, 10))
+    assert f'120 images could not be read and are left out, such as {first}\n' in printed
+    # Two more are found when they are decoded.
+    assert f'2 more images could not be read and are left out: {folder}/cut.jpg, ' in printed
+    assert printed.count('could not be read') == 2
+    page = (tmp_path / 'out/report.html').read_text()
+    assert '122 images could not be read' in page
 
 
-def test_images_that_are_all_alike_are_assigned(tmp_path, found, few_epochs):
+def test_images_that_are_all_alike_are_assigned(tmp_path, found, few_epochs, monkeypatch):
     found(fill(tmp_path / 'photos', 6))
     (tmp_path / 'same').mkdir()
     for i in range(12):
         Image.new('RGB', (20 + i, 20 + i), 'red').save(tmp_path / f'same/{i}.png')
     table = found(tmp_path / 'same', model=tmp_path / 'out/model')
-    assert len(set(table.cluster.tolist())) == 1
+    assert len(set(table.cluster.tolist())) == 1 and (table.near_duplicate_of >= 0).sum() == 11
+    with monkeypatch.context() as patch:
+        patch.setattr('cdc_mm.folders.image_clusterer._MOST_COMPARED', 11)
+        table = found(tmp_path / 'same', model=tmp_path / 'out/model')
+    assert 'Near duplicates were not looked for' in (tmp_path / 'out/report.html').read_text()
     (tmp_path / 'one').mkdir()
     (tmp_path / 'same/0.png').rename(tmp_path / 'one/0.png')
     assert len(found(tmp_path / 'one', model=tmp_path / 'out/model')) == 1
@@ -265,3 +297,35 @@ def test_parquet_without_pyarrow_is_told_before_the_work(tmp_path, found, monkey
     with pytest.raises(RunError, match='leave out --parquet'):
         found(fill(tmp_path / 'photos', 6), parquet=True)
     assert not (tmp_path / 's').exists()
+
+
+@pytest.mark.parametrize('taken', [True, False])
+def test_the_network_learns_too_and_is_taken_if_it_is_no_worse(
+    tmp_path, found, few_epochs, monkeypatch, capsys, taken
+):
+    folder = fill(tmp_path / 'photos', 9)
+    (folder / 'aa.jpg').write_bytes(b'')  # not among those that it learns from
+    values = iter([0.9, 0.9 if taken else 0.899, 0.95, 0.95])
+    monkeypatch.setattr(
+        'cdc_mm.folders.image_clusterer.linear_consistency', lambda *_: next(values)
+    )
+    table = found(folder, finetune_epochs=2)
+    printed = capsys.readouterr().out
+    assert ' for the network to learn, too; ' in printed
+    assert f'the trained network is {"taken" if taken else "not taken"}: ' in printed
+    assert printed.count('could not be read') == 1
+    page = (tmp_path / 'out/report.html').read_text()
+    assert ('trained on these images' in page) == taken == ('loss_selflabel' in page)
+    # What is saved assigns as the table says, by whichever network.
+    names = [path for path in table.paths if path != 'new\nline.png']
+    again = ClusterInferencer(tmp_path / 'out/model')([folder / name for name in names])
+    confidence = {p: c for p, c in zip(table.paths, table.confidence, strict=True)}
+    for name, prediction in zip(names, again, strict=True):
+        assert prediction['confidence'] == pytest.approx(confidence[name], abs=1e-4)
+    released = ImageClusterer(3, image_size=32).open_images(folder).encoder.state_dict()
+    model = ImageClusterer.load(tmp_path / 'out/model').model_
+    moved = any(not torch.equal(v, released[k]) for k, v in model.encoder.state_dict().items())
+    assert moved == taken and model.frozen
+    if taken:
+        table = found(folder, model=tmp_path / 'out/model')
+        assert np.allclose(table.confidence, list(confidence.values()), atol=1e-4)

@@ -130,7 +130,8 @@ def test_test_writes_predictions_and_pictures(trained, tmp_path, call):
     predictions = pickle.loads(out.read_bytes())
     assert len(predictions) == 360 and predictions[0]['pred_score'].shape == (10,)
     pictures = sorted(path.name for path in (tmp_path / 'show').iterdir())
-    assert pictures == ['000000.png', '000100.png', '000200.png', '000300.png']
+    sheets = ['contact_sheet.png', 'contact_sheet_least_certain.png']
+    assert pictures == ['000000.png', '000100.png', '000200.png', '000300.png', *sheets]
 
 
 def test_test_writes_the_cluster_of_each_image(trained, tmp_path, call):

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from cdc_mm.visualization import draw_contact_sheet
+from cdc_mm.visualization import draw_contact_sheet, shrink
 
 
 def test_thumbnails_are_in_their_places():
@@ -17,6 +17,15 @@ def test_thumbnails_are_in_their_places():
     below = np.argwhere((sheet == 128).all(-1))
     assert below[:, 0].min() > where[:, 0].max() and below[:, 1].min() == where[:, 1].min()
     assert tall[:, 1].min() > where[:, 1].max()
+
+
+def test_images_that_were_shrunk_before_look_the_same():
+    rng = np.random.RandomState(0)
+    images = [rng.randint(0, 256, shape).astype(np.uint8) for shape in
+              ((90, 70, 3), (65, 200, 1), (64, 5, 3), (3, 8, 3))]  # fmt: skip
+    small = [shrink(image) for image in images]
+    assert [image.shape for image in small] == [(64, 50, 3), (21, 64, 1), (64, 5, 3), (3, 8, 3)]
+    assert np.array_equal(draw_contact_sheet([('a', images)]), draw_contact_sheet([('a', small)]))
 
 
 def test_title_is_drawn():

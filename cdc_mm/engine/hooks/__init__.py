@@ -3,12 +3,15 @@ from .broadcast_bn_hook import BroadcastBNHook
 from .collapse_watch_hook import CollapseWatchHook
 from .consensus_hook import ConsensusHook
 from .contact_sheet_hook import ContactSheetHook
+from .dec_hook import DECHook
+from .device_info_hook import DeviceInfoHook
 from .exact_resume_hook import ExactResumeHook
 from .faulty_images_hook import FaultyImagesHook
 from .feature_clusters_hook import FeatureClustersHook
 from .fit_rows_hook import FitRowsHook
 from .frozen_backbone_check_hook import FrozenBackboneCheckHook
 from .knn_hook import KNNHook
+from .norm_eval_hook import NormEvalHook
 from .picture_hook import PictureHook
 from .prepare_clusterer_hook import PrepareClustererHook
 from .pretrained_backbone_hook import PretrainedBackboneHook, check_pretrained_backbone
@@ -24,12 +27,15 @@ __all__ = [
     'CollapseWatchHook',
     'ConsensusHook',
     'ContactSheetHook',
+    'DECHook',
+    'DeviceInfoHook',
     'ExactResumeHook',
     'FaultyImagesHook',
     'FeatureClustersHook',
     'FitRowsHook',
     'FrozenBackboneCheckHook',
     'KNNHook',
+    'NormEvalHook',
     'PictureHook',
     'PrepareClustererHook',
     'PretrainedBackboneHook',

@@ -1,7 +1,7 @@
 import heapq
 from collections import Counter, defaultdict
 from pathlib import Path
-from typing import Union
+from typing import Optional, Union
 
 import mmcv
 import numpy as np
@@ -11,24 +11,30 @@ from mmengine.runner import BaseLoop
 from mmpretrain.registry import HOOKS
 
 from cdc_mm.datasets.transforms import is_blank
-from cdc_mm.visualization import draw_contact_sheet
+from cdc_mm.visualization import draw_contact_sheet, shrink
 from cdc_mm.wrappers import unwrap_model
+
+# The pictures, and whether confident images come first on them.
+_SHEETS = {'contact_sheet': 1, 'contact_sheet_least_certain': -1}
 
 
 @HOOKS.register_module()
 class ContactSheetHook(Hook):
-    """After validation and test, draw the most confident images of every cluster.
+    """After validation and test, draw the most and the least confident images of every cluster.
 
-    Writes ``contact_sheet.png`` into the work dir, one row per cluster, largest cluster first, and
-    sends the picture to the visual backends. Labels are not shown: the picture is what an
-    unlabelled folder gives too.
+    Writes ``contact_sheet.png`` and ``contact_sheet_least_certain.png``, one row per cluster,
+    largest cluster first, and sends the pictures to the visual backends. Labels are not shown: the
+    pictures are what an unlabelled folder gives too.
 
     Args:
         images_per_cluster (int): Images in a row. Defaults to 10.
         max_clusters (int): Rows at most; smaller clusters are left out. Defaults to 50.
+        out_dir (str, optional): Where to write. Defaults to the work dir.
     """
 
-    def __init__(self, images_per_cluster: int = 10, max_clusters: int = 50) -> None:
+    def __init__(
+        self, images_per_cluster: int = 10, max_clusters: int = 50, out_dir: Optional[str] = None
+    ) -> None:
         for name, value in (
             ('images_per_cluster', images_per_cluster),
             ('max_clusters', max_clusters),
@@ -37,47 +43,52 @@ class ContactSheetHook(Hook):
                 raise ValueError(f'{name} must be at least 1, got {value}')
         self.images_per_cluster = images_per_cluster
         self.max_clusters = max_clusters
+        self.out_dir = out_dir
 
     def before_val_epoch(self, runner) -> None:
-        """Start an empty sheet."""
+        """Start empty sheets."""
         self._sizes = Counter()
-        self._best = defaultdict(list)  # cluster -> heap of (confidence, tie-breaker, image)
+        # Sheet -> cluster -> heap of (how much it belongs there, tie-breaker, image).
+        self._best = {name: defaultdict(list) for name in _SHEETS}
 
     def before_test_epoch(self, runner) -> None:
-        """Start an empty sheet."""
+        """Start empty sheets."""
         self.before_val_epoch(runner)
 
     def after_val_iter(self, runner, batch_idx, data_batch=None, outputs=None) -> None:
-        """Keep the images that belong on the sheet."""
+        """Keep the images that belong on the sheets."""
         for image, sample in zip(data_batch['inputs'], outputs, strict=True):
             if is_blank(sample):
                 continue
             cluster, confidence = int(sample.pred_label), float(sample.pred_score.max())
             self._sizes[cluster] += 1
-            heap = self._best[cluster]
-            if len(heap) < self.images_per_cluster:
-                keep = heapq.heappush
-            elif confidence > heap[0][0]:
-                keep = heapq.heapreplace
-            else:
-                continue
-            # Of stored rows the number of the image, to be read when the sheet is drawn.
-            if image.ndim == 1:
-                kept = sample.sample_idx
-            else:
-                kept = image.permute(1, 2, 0).cpu().numpy().copy()
-            keep(heap, (confidence, -self._sizes[cluster], kept))
+            for name, sign in _SHEETS.items():
+                self._keep(self._best[name][cluster], sign * confidence, cluster, image, sample)
+
+    def _keep(self, heap: list, value: float, cluster: int, image, sample) -> None:
+        if len(heap) < self.images_per_cluster:
+            keep = heapq.heappush
+        elif value > heap[0][0]:
+            keep = heapq.heapreplace
+        else:
+            return
+        # Of stored rows the number of the image, to be read when the sheet is drawn.
+        if image.ndim == 1:
+            kept = sample.sample_idx
+        else:
+            kept = shrink(image.permute(1, 2, 0).cpu().numpy())
+        keep(heap, (value, -self._sizes[cluster], kept))
 
     def after_test_iter(self, runner, batch_idx, data_batch=None, outputs=None) -> None:
-        """Keep the images that belong on the sheet."""
+        """Keep the images that belong on the sheets."""
         self.after_val_iter(runner, batch_idx, data_batch, outputs)
 
     def after_val_epoch(self, runner, metrics=None) -> None:
-        """Draw the sheet."""
+        """Draw the sheets."""
         self._draw(runner, 'val_loop')
 
     def after_test_epoch(self, runner, metrics=None) -> None:
-        """Draw the sheet."""
+        """Draw the sheets."""
         self._draw(runner, 'test_loop')
 
     def _draw(self, runner, loop: str) -> None:
@@ -85,24 +96,27 @@ class ContactSheetHook(Hook):
         if not is_main_process():
             return
         sizes = sum((part[0] for part in parts), Counter())
-        rows = []
-        for cluster, size in sizes.most_common(self.max_clusters):
-            entries = sorted(
-                (entry for _, best in parts for entry in best.get(cluster, [])),
-                key=lambda entry: entry[:2],
-                reverse=True,
-            )[: self.images_per_cluster]
-            title = f'cluster {cluster}\n{size} images'
-            rows.append((title, [picture(runner, loop, image) for _, _, image in entries]))
-        sheet = draw_contact_sheet(rows)
-        path = Path(runner.work_dir) / 'contact_sheet.png'
-        mmcv.imwrite(sheet[..., ::-1], str(path))
         # A test has no training loop, and runner.iter would build one, with the training data.
         step = runner.iter if isinstance(runner._train_loop, BaseLoop) else 0
-        runner.visualizer.add_image('contact_sheet', sheet, step=step)
-        left_out = len(sizes) - len(rows)
+        paths = []
+        for name in _SHEETS:
+            rows = []
+            for cluster, size in sizes.most_common(self.max_clusters):
+                entries = sorted(
+                    (entry for _, best in parts for entry in best[name].get(cluster, [])),
+                    key=lambda entry: entry[:2],
+                    reverse=True,
+                )[: self.images_per_cluster]
+                title = f'cluster {cluster}\n{size} images'
+                rows.append((title, [picture(runner, loop, image) for _, _, image in entries]))
+            sheet = draw_contact_sheet(rows)
+            paths.append(Path(self.out_dir or runner.work_dir) / f'{name}.png')
+            mmcv.imwrite(sheet[..., ::-1], str(paths[-1]))
+            runner.visualizer.add_image(name, sheet, step=step)
+        left_out = max(len(sizes) - self.max_clusters, 0)
         runner.logger.info(
-            f'Contact sheet: {path}' + (f' ({left_out} smaller clusters left out)' * (left_out > 0))
+            f'Contact sheets: {paths[0]}, {paths[1].name}'
+            + (f' ({left_out} smaller clusters left out)' * (left_out > 0))
         )
 
 

@@ -23,13 +23,13 @@ class ProgressHook(Hook):
     priority = 'VERY_LOW'  # after the metrics of an iteration are written down
 
     def __init__(self) -> None:
-        self._log_told = False
+        self.log_told = False
 
     def before_run(self, runner) -> None:
         """Say where the full log is."""
-        if not self._log_told:
+        if not self.log_told:
             self._say(runner, f'log: {runner.logger.log_file}')
-            self._log_told = True
+            self.log_told = True
 
     def before_train(self, runner) -> None:
         """Start the clock."""

@@ -53,12 +53,22 @@ def sinkhorn_knopp(
         if sizes.shape != scores.shape[1:]:
             raise ValueError(f'sizes must have shape (K,), got {tuple(sizes.shape)}')
         log_sizes = sizes.to(log_plan).log()
-    for _ in range(iterations):
+    for iteration in range(iterations):
         # Scaling the plan itself keeps its entries, and with them float32's errors, small; kept
         # apart, the two scalings would be differences of numbers as large as 1 / epsilon.
-        columns = torch.logsumexp(log_plan, dim=0, keepdim=True)
-        log_plan = log_plan - torch.logsumexp(gather_rows(columns), dim=0, keepdim=True)
+        columns = _sum_columns(log_plan)
+        log_plan -= torch.logsumexp(gather_rows(columns), dim=0, keepdim=True)
         if sizes is not None:
-            log_plan = log_plan + log_sizes
-        log_plan = log_plan - torch.logsumexp(log_plan, dim=1, keepdim=True)
-    return log_plan.exp()
+            log_plan += log_sizes
+        if iteration < iterations - 1:
+            log_plan = torch.log_softmax(log_plan, dim=1)
+    return torch.softmax(log_plan, dim=1)
+
+
+def _sum_columns(log_plan: Tensor) -> Tensor:
+    """``torch.logsumexp(log_plan, dim=0, keepdim=True)``, several times as fast on a CPU."""
+    if not len(log_plan):  # on a rank without rows
+        return torch.logsumexp(log_plan, dim=0, keepdim=True)
+    # As it does, with a number in place of the largest of a column of -inf.
+    largest = log_plan.amax(dim=0, keepdim=True).clamp_(min=torch.finfo(log_plan.dtype).min)
+    return (log_plan - largest).exp_().sum(dim=0, keepdim=True).log_().add_(largest)

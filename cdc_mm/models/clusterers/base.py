@@ -301,6 +301,19 @@ def build_backbone(cfg: Optional[Union[dict, nn.Module]]) -> Optional[BaseEncode
     return None if cfg is None else build_encoder(cfg)
 
 
+def width_of_rows(kind: type, encoder: Optional[BaseEncoder], in_channels: Optional[int]) -> int:
+    """The width D of the rows of a clusterer: what its config says, or that of its encoder.
+
+    Raises:
+        ValueError: If neither says.
+    """
+    if in_channels is None and encoder is None:
+        raise ValueError(
+            f'without a backbone {kind.__name__} needs in_channels, the width of the rows'
+        )
+    return encoder.feat_dim if in_channels is None else in_channels
+
+
 def rename_prefix(state_dict: dict, old: str, new: str) -> None:
     """Replace the start of the names in a state dict, in place; its order does not matter."""
     for name in [name for name in state_dict if name.startswith(old)]:

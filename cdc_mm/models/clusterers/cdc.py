@@ -119,14 +119,12 @@ class CDC(MomentumCDC):
         if not len(self.queue):
             raise ValueError('queue_size is not set: call prepare(num_images) before training')
         self.momentum_encoder.update(self, self.momentum)
-        # Backward needs the negatives as they are now, and enqueueing changes them.
-        negatives = self.queue.rows.clone()
         num_clusters = self.num_clusters
         past = self.queue.newest(self.head.assigner.num_past(len(views[0]), num_clusters))
 
         directions = [(0, 1), (1, 0)] if self.symmetric else [(0, 1)]
         pairs = [(self.encode_query(views[q]), self.encode_key(views[k])) for q, k in directions]
-        losses = self.head.loss(pairs, negatives, past[:, :num_clusters], targets=targets)
+        losses = self.head.loss(pairs, self.queue.rows, past[:, :num_clusters], targets=targets)
         for _, key in pairs:
             self.queue.enqueue(gather_rows(key))
         return losses

@@ -6,7 +6,7 @@ from mmpretrain.registry import MODELS
 from torch import Tensor, nn
 
 from ..layers import PrincipalComponents, Standardize
-from .base import build_backbone
+from .base import build_backbone, width_of_rows
 from .ensemble import EnsembleClusterer
 
 
@@ -56,10 +56,7 @@ class SCAN(EnsembleClusterer):
     ) -> None:
         encoder = build_backbone(backbone)
         super().__init__(num_clusters, num_heads, encoder, data_preprocessor, init_cfg)
-        if in_channels is None:
-            if encoder is None:
-                raise ValueError('without a backbone SCAN needs in_channels, the width of the rows')
-            in_channels = encoder.feat_dim
+        in_channels = width_of_rows(type(self), encoder, in_channels)
         if num_components is None:
             self.standardize = Standardize(in_channels)
         else:

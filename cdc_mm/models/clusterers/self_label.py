@@ -30,7 +30,8 @@ class SelfLabel(BaseClusterer):
         data_preprocessor (dict, optional): Config of the preprocessor.
 
     Raises:
-        ValueError: If the clusterer's probabilities cannot reach the threshold.
+        ValueError: If what it is given is no clusterer, or its probabilities cannot reach the
+            threshold.
 
     Attributes:
         finetune (bool): Whether the term is the only one. Set by :class:`SelfLabelHook`.
@@ -44,6 +45,11 @@ class SelfLabel(BaseClusterer):
         data_preprocessor: Optional[Union[dict, nn.Module]] = None,
     ) -> None:
         built = MODELS.build(clusterer)
+        if not isinstance(built, BaseClusterer):
+            raise ValueError(
+                f'{type(built).__name__} predicts no clusters that could be its labels: SelfLabel '
+                'takes a clusterer, such as CDC or SCAN'
+            )
         # Encoder and number of clusters are those of the clusterer.
         BaseModel.__init__(self, build_preprocessor(data_preprocessor, built.encoder))
         self.clusterer = built

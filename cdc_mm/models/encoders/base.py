@@ -24,6 +24,8 @@ class BaseEncoder(BaseModule, metaclass=ABCMeta):
         mean (Sequence[float], optional): Pixel mean of its training by channel (RGB), in 0..255.
         std (Sequence[float], optional): Pixel standard deviation by channel, in 0..255.
         input_size (int, optional): Height and width in pixels that it was trained with.
+        mirror (bool): Whether a row is the mean of those of the image and of its mirror image, for
+            twice the time. Not in training, where views are flipped at random. Defaults to False.
 
     Attributes:
         frozen (bool): Whether it is frozen.
@@ -37,6 +39,7 @@ class BaseEncoder(BaseModule, metaclass=ABCMeta):
         mean: Optional[Sequence[float]] = None,
         std: Optional[Sequence[float]] = None,
         input_size: Optional[int] = None,
+        mirror: bool = False,
     ) -> None:
         super().__init__()
         self.backbone = backbone
@@ -44,6 +47,7 @@ class BaseEncoder(BaseModule, metaclass=ABCMeta):
         self.mean = mean
         self.std = std
         self.input_size = input_size
+        self.mirror = mirror
         if freeze:
             backbone.requires_grad_(False)
         self.frozen = not any(p.requires_grad for p in backbone.parameters())
@@ -61,7 +65,10 @@ class BaseEncoder(BaseModule, metaclass=ABCMeta):
     def forward(self, images: Tensor) -> Tensor:
         """Normalised images (B, 3, H, W) to rows (B, D), without gradient if it is frozen."""
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
-            return self.extract(images)
+            rows = self.extract(images)
+            if self.mirror and not self.training:
+                rows = (rows + self.extract(images.flip(-1))) / 2
+            return rows
 
     def train(self, mode: bool = True) -> 'BaseEncoder':
         """Set the mode; a frozen encoder stays in evaluation mode."""

@@ -24,18 +24,26 @@ class EfficientNetLite(TimmEncoder):
         variant (int): 0, 1 or 2. Defaults to 0, the smallest, whose package is a requirement.
         weights (str, optional): Another file. Defaults to the package's.
         freeze (bool): Whether to freeze it. Defaults to False.
+        mirror (bool): Whether to average the rows of an image and its mirror image, see
+            :class:`BaseEncoder`. Defaults to False.
 
     Raises:
         ValueError: If ``variant`` is none of these.
     """
 
     def __init__(
-        self, variant: int = 0, weights: Optional[str] = None, freeze: bool = False
+        self,
+        variant: int = 0,
+        weights: Optional[str] = None,
+        freeze: bool = False,
+        mirror: bool = False,
     ) -> None:
         if variant not in (0, 1, 2):
             raise ValueError(f'variant must be 0, 1 or 2, got {variant}')
         self.variant = variant
-        super().__init__(f'tf_efficientnet_lite{variant}', weights=weights, freeze=freeze)
+        super().__init__(
+            f'tf_efficientnet_lite{variant}', weights=weights, freeze=freeze, mirror=mirror
+        )
         # As the weights were trained with: (x - 127) / 128.
         self.mean, self.std = [127.0] * 3, [128.0] * 3
 

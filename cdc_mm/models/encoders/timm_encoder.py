@@ -23,6 +23,8 @@ class TimmEncoder(BaseEncoder):
         weights (str, optional): A local file instead: timm's own, or a release of DINO, DINOv2 or
             OpenCLIP (its visual tower), or a checkpoint of this project.
         freeze (bool): Whether to freeze it. Defaults to False.
+        mirror (bool): Whether to average the rows of an image and its mirror image, see
+            :class:`BaseEncoder`. Defaults to False.
         **kwargs: Further arguments of ``timm.create_model``, such as ``img_size``.
 
     Raises:
@@ -37,6 +39,7 @@ class TimmEncoder(BaseEncoder):
         pretrained: bool = False,
         weights: Optional[str] = None,
         freeze: bool = False,
+        mirror: bool = False,
         **kwargs,
     ) -> None:
         try:
@@ -56,7 +59,7 @@ class TimmEncoder(BaseEncoder):
         mean, std = ([255 * value for value in data[key]] for key in ('mean', 'std'))
         size = kwargs.get('img_size', data['input_size'][-1])
         size = size if isinstance(size, int) else size[-1]
-        super().__init__(model, freeze, weights, mean, std, size)
+        super().__init__(model, freeze, weights, mean, std, size, mirror)
         self.pretrained = pretrained
 
     @property

@@ -16,7 +16,9 @@ from .propos_loss import positive_alignment, prototype_scattering
 from .proto_nce import proto_nce
 from .scan_loss import SCANLoss
 from .self_label_loss import SelfLabelLoss
+from .student_t import student_t_scores, target_distribution
 from .swapped_prediction_loss import SwappedPredictionLoss
+from .temi_loss import temi_loss
 
 __all__ = [
     'CDCLoss',
@@ -38,5 +40,8 @@ __all__ = [
     'proto_nce',
     'prototype_scattering',
     'self_label_cross_entropy',
+    'student_t_scores',
     'swapped_prediction',
+    'target_distribution',
+    'temi_loss',
 ]

@@ -5,16 +5,21 @@ import torch
 import torch.nn.functional as F
 from mmengine.dist import all_reduce, get_rank, get_world_size
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from ..assigners import sinkhorn_knopp
-from ..utils import as_float, gather_rows
+from ..utils import as_float, full_precision, gather_rows
 
 
+@full_precision
 def info_nce(query: Tensor, key: Tensor, negatives: Tensor, tau: float) -> Tensor:
     """InfoNCE over given negatives (the paper's equation 2).
 
     The vectors are used as they come: CDC normalises zc and zn apart (Algorithm 1), so |z| is
     sqrt(2) and similarities lie in [-2, 2]. Normalising again would halve the temperature.
+
+    Where key and negatives have no gradient, as in MoCo, that of the query is computed at once: the
+    (B, M) similarities are not kept, and the negatives may be overwritten before backward.
 
     Args:
         query (Tensor): z of one view, shape (B, D).
@@ -23,14 +28,40 @@ def info_nce(query: Tensor, key: Tensor, negatives: Tensor, tau: float) -> Tenso
         tau (float): Temperature, > 0.
 
     Returns:
-        Tensor: Scalar, the mean over the batch.
+        Tensor: Scalar, the mean over the batch, at least in float32.
     """
-    query = query / tau
-    positive = (query * key).sum(dim=1)
-    negative = torch.logsumexp(query @ negatives.T, dim=1)
-    return (torch.logaddexp(positive, negative) - positive).mean()
+    if torch.is_grad_enabled() and (key.requires_grad or negatives.requires_grad):
+        scaled = query / tau
+        positive = (scaled * key).sum(dim=1)
+        negative = torch.logsumexp(scaled @ negatives.T, dim=1)
+        return (torch.logaddexp(positive, negative) - positive).mean()
+    return _InfoNCE.apply(query, key, negatives, tau)
 
 
+class _InfoNCE(torch.autograd.Function):
+    """Equation 2 and its gradient with respect to the query."""
+
+    @staticmethod
+    def forward(ctx, query: Tensor, key: Tensor, negatives: Tensor, tau: float) -> Tensor:
+        scaled = query / tau
+        positive = (scaled * key).sum(dim=1, keepdim=True)
+        similarities = torch.cat([scaled @ negatives.T, positive], dim=1)
+        log_shares = torch.log_softmax(similarities, dim=1)
+        loss = -log_shares[:, -1].mean()
+        if ctx.needs_input_grad[0]:
+            shares = torch.exp(log_shares, out=similarities)
+            torch.expm1(log_shares[:, -1], out=shares[:, -1])
+            gradient = torch.addmm(shares[:, -1:] * key, shares[:, :-1], negatives)
+            ctx.save_for_backward(gradient.div_(tau * len(query)))
+        return loss
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, grad: Tensor) -> tuple:
+        return grad * ctx.saved_tensors[0], None, None, None
+
+
+@full_precision
 def in_batch_info_nce(query: Tensor, key: Tensor, tau: float) -> Tensor:
     """InfoNCE whose negatives are the other keys of the global batch (MoCo v3, section 3).
 
@@ -40,12 +71,13 @@ def in_batch_info_nce(query: Tensor, key: Tensor, tau: float) -> Tensor:
         tau (float): Temperature, > 0.
 
     Returns:
-        Tensor: Scalar, the mean over this rank's rows.
+        Tensor: Scalar, the mean over this rank's rows, at least in float32.
     """
     positive = torch.arange(len(query), device=query.device) + get_rank() * len(query)
     return F.cross_entropy(query @ gather_rows(key).T / tau, positive)
 
 
+@full_precision
 def cluster_cross_entropy(zc: Tensor, assignments: Tensor, t: float) -> Tensor:
     """Cross-entropy of softmax(zc / t) to soft assignments (the paper's equation 7).
 
@@ -55,7 +87,7 @@ def cluster_cross_entropy(zc: Tensor, assignments: Tensor, t: float) -> Tensor:
         t (float): Temperature, > 0.
 
     Returns:
-        Tensor: Scalar, the mean over the batch. ln K for uniform predictions.
+        Tensor: Scalar, the mean over the batch, at least in float32. ln K for uniform predictions.
     """
     return F.cross_entropy(zc / t, assignments)
 
@@ -76,6 +108,7 @@ def max_confidence(num_clusters: int, t: float) -> float:
     return 1 / (1 + (k - 1) * math.exp(-math.sqrt(k / (k - 1)) / t))
 
 
+@full_precision
 def self_label_cross_entropy(
     strong: Tensor, weak: Tensor, threshold: float, class_balanced: bool
 ) -> Tuple[Tensor, Tensor, Tensor]:

@@ -1,11 +1,10 @@
 from typing import Dict
 
 import torch
-from mmengine.dist import all_reduce, get_world_size
 from mmpretrain.registry import MODELS
 from torch import Tensor, nn
 
-from ..utils import as_float
+from ..utils import as_float, mean_over_ranks
 
 
 @MODELS.register_module()
@@ -45,16 +44,5 @@ class SCANLoss(nn.Module):
         log_p, log_q = (as_float(x).log_softmax(dim=-1) for x in (scores, neighbor_scores))
         # In the log domain, where the product of two sure predictions does not underflow.
         agreement = torch.logsumexp(log_p + log_q, dim=-1).mean(dim=-1)
-        entropy = torch.special.entr(_global_mean(log_p.exp())).sum(dim=-1)
+        entropy = torch.special.entr(mean_over_ranks(log_p.exp().mean(dim=-2))).sum(dim=-1)
         return dict(loss_neighbor=-agreement, loss_entropy=-self.entropy_weight * entropy)
-
-
-def _global_mean(probabilities: Tensor) -> Tensor:
-    """Mean over the rows (..., B, K) of all ranks; its gradient is that of this rank's rows."""
-    own = probabilities.mean(dim=-2)
-    if get_world_size() == 1:
-        return own
-    mean = own.detach().clone()
-    all_reduce(mean, 'mean')
-    # Data parallel training takes the mean of the gradients over the ranks.
-    return own + (mean - own.detach())

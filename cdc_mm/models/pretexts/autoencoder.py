@@ -5,7 +5,7 @@ from mmpretrain.registry import MODELS
 from mmpretrain.structures import DataSample
 from torch import Tensor, nn
 
-from ..encoders import pooled_features
+from ..encoders import pool_features
 from .functional import reconstruction_error
 
 
@@ -22,9 +22,7 @@ class AutoEncoder(BaseSelfSupervisor):
 
     Args:
         backbone (dict): Config of the encoder.
-        decoder (dict): Config of a :class:`ConvDecoder` of rows of the encoder's width, or of the
-            neck's.
-        neck (dict, optional): Config of what lies between the two.
+        decoder (dict): Config of a :class:`ConvDecoder` that takes rows of the encoder's width.
         data_preprocessor (dict, optional): Config of a preprocessor that gives a list of views, of
             which the first is used.
     """
@@ -33,13 +31,10 @@ class AutoEncoder(BaseSelfSupervisor):
         self,
         backbone: dict,
         decoder: dict,
-        neck: Optional[dict] = None,
         data_preprocessor: Optional[Union[dict, nn.Module]] = None,
         init_cfg: Optional[dict] = None,
     ) -> None:
-        super().__init__(
-            backbone, neck=neck, data_preprocessor=data_preprocessor, init_cfg=init_cfg
-        )
+        super().__init__(backbone, data_preprocessor=data_preprocessor, init_cfg=init_cfg)
         self.decoder = MODELS.build(decoder)
 
     def corrupt(self, images: Tensor) -> Tensor:
@@ -59,5 +54,5 @@ class AutoEncoder(BaseSelfSupervisor):
             dict: ``loss``, see :func:`reconstruction_error`.
         """
         images = inputs[0]
-        rows = pooled_features(self.backbone, self.corrupt(images))
+        rows = pool_features(self.backbone(self.corrupt(images)))
         return dict(loss=reconstruction_error(self.decoder(rows), images))

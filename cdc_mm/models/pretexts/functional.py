@@ -88,7 +88,9 @@ def relative_comparisons(anchor: Tensor, near: Tensor, margin: float = 1.0) -> T
         Tensor: Scalar, at least 0: the mean over the B (B - 1) comparisons.
     """
     anchor, near = as_float(anchor), as_float(near)
-    distances = (anchor[:, None] - near[None]).square().sum(dim=2)
-    own = distances.diagonal()[:, None]
+    # Multiplied out: the differences of all pairs would be (B, B, D).
+    squares = anchor.square().sum(dim=1)[:, None] + near.square().sum(dim=1)
+    distances = squares - 2 * anchor @ near.T
+    own = (anchor - near).square().sum(dim=1, keepdim=True)
     others = ~torch.eye(len(anchor), dtype=torch.bool, device=anchor.device)
     return F.relu(margin + own - distances)[others].mean()

@@ -39,9 +39,13 @@ class VariationalAutoEncoder(AutoEncoder):
     latents.
 
     Args:
-        neck (dict): Config of a :class:`GaussianNeck`.
+        neck (dict): Config of a :class:`GaussianNeck`, whose latents the decoder takes.
         **kwargs: See :class:`AutoEncoder`.
     """
+
+    def __init__(self, neck: dict, **kwargs) -> None:
+        super().__init__(**kwargs)
+        self.neck = MODELS.build(neck)
 
     def loss(
         self, inputs: List[Tensor], data_samples: Optional[List[DataSample]] = None

@@ -1,12 +1,18 @@
 from cdc_mm.wrappers import unwrap_model
 
-from .distributed import gather_rows, gather_with_grad, mean_over_ranks, shuffled_forward
+from .distributed import (
+    gather_rows,
+    gather_with_grad,
+    mean_over_ranks,
+    shuffled_forward,
+)
 from .pseudo_labels import PseudoLabels
-from .tensors import as_float
+from .tensors import as_float, full_precision
 
 __all__ = [
     'PseudoLabels',
     'as_float',
+    'full_precision',
     'gather_rows',
     'gather_with_grad',
     'mean_over_ranks',

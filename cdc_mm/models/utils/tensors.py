@@ -1,3 +1,6 @@
+import functools
+from typing import Callable
+
 import torch
 from torch import Tensor
 
@@ -5,3 +8,30 @@ from torch import Tensor
 def as_float(x: Tensor) -> Tensor:
     """Half precision to float32; float32 and float64 stay as they are."""
     return x if x.dtype == torch.float64 else x.float()
+
+
+def full_precision(function: Callable) -> Callable:
+    """Decorate a function of tensors to compute in float32 (float64 stays) also under autocast.
+
+    Autocast would multiply even float32 matrices in half precision, and the exponentials that
+    follow magnify the error of a similarity over a temperature.
+
+    Args:
+        function (Callable): Its positional and named arguments of half precision become float32;
+            the first one is a tensor, which says the device.
+    """
+
+    @functools.wraps(function)
+    def wrapped(first: Tensor, *args, **kwargs):
+        with torch.autocast(first.device.type, enabled=False):
+            return function(
+                _full(first),
+                *map(_full, args),
+                **{name: _full(value) for name, value in kwargs.items()},
+            )
+
+    return wrapped
+
+
+def _full(x):
+    return as_float(x) if isinstance(x, Tensor) and x.is_floating_point() else x

@@ -1,5 +1,6 @@
 # SimCLR on CIFAR-10, the pretext of Table 1's row "Pretext + K-means": mmpretrain's, with SimCLR's
-# MLP and data and schedule of mocov2_r18_cifar10.py.
+# MLP and data and schedule of mocov2_r18_cifar10.py. For one GPU: on n ranks mmpretrain's gradients
+# are 1 / n of what one process gets, which loss_weight=n would make up for.
 _base_ = '../../_base_/pretext_r18_cifar10.py'
 
 temperature = 0.1

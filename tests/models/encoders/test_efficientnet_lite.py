@@ -37,6 +37,24 @@ def test_the_classifier_of_the_package_knows_what_a_network_saw(encoder):
     assert scores.softmax(dim=1).max() > 0.05  # of 1,000 classes
 
 
+def test_mirrored_rows_are_the_mean_of_both_sides(encoder):
+    both = MODELS.build(dict(type='EfficientNetLite', freeze=True, mirror=True))
+    both.init_weights()
+    images = torch.rand(2, 3, 64, 64) * 2 - 1
+    sides = [encoder(side) for side in (images, torch.from_numpy(images.numpy()[..., ::-1].copy()))]
+    assert not torch.allclose(*sides, atol=0.01)
+    torch.testing.assert_close(both(images), torch.stack(sides).mean(dim=0))
+    assert dict(both.named_parameters()).keys() == dict(encoder.named_parameters()).keys()
+    # In training, views are flipped at random: nothing is computed twice.
+    tuned = MODELS.build(dict(type='EfficientNetLite', mirror=True))
+    seen = []
+    tuned.backbone.register_forward_hook(lambda *_: seen.append(1))
+    tuned.train()(images)
+    assert len(seen) == 1
+    tuned.eval()(images)
+    assert len(seen) == 3
+
+
 def test_other_files(tmp_path):
     torch.save({'_conv_stem.weight': torch.zeros(3)}, tmp_path / 'part.pth')
     encoder = MODELS.build(dict(type='EfficientNetLite', weights=str(tmp_path / 'part.pth')))

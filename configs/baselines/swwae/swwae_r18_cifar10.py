@@ -1,5 +1,6 @@
-# A what-where autoencoder on CIFAR-10, row "SWWAE" of Table 1: as ae_r18_cifar10.py, but with an
-# encoder that pools, which a ResNet-18 for images of 32 pixels does not.
+# A what-where autoencoder on CIFAR-10, row "SWWAE" of Table 1, with data and schedule of
+# ae_r18_cifar10.py. Called as the others are, it has another network: one that pools, which a
+# ResNet-18 for images of 32 pixels does not.
 _base_ = '../ae/ae_r18_cifar10.py'
 
 model = dict(

@@ -1,10 +1,11 @@
 import pytest
 import torch
 from mmengine.config import Config
+from mmengine.logging import MMLogger
 from mmengine.optim import build_optim_wrapper
 from mmpretrain.registry import MODELS, OPTIM_WRAPPERS
 
-from cdc_mm.engine import CPUAmpOptimWrapper, use_amp
+from cdc_mm.engine import BFloat16OptimWrapper, use_amp
 
 
 def build():
@@ -46,7 +47,7 @@ def test_losses_are_float32_and_nearly_those_without():
     plain, dtypes = step(models[0], 'OptimWrapper')
     assert dtypes == {torch.float32}
     torch.manual_seed(1)
-    mixed, dtypes = step(models[1], 'CPUAmpOptimWrapper')
+    mixed, dtypes = step(models[1], 'BFloat16OptimWrapper')
     assert dtypes == {torch.bfloat16}  # else nothing was tested
     for name, value in plain.items():
         if not torch.is_tensor(value):
@@ -63,17 +64,45 @@ def test_losses_are_float32_and_nearly_those_without():
             assert torch.cosine_similarity(*moves, dim=0) > 0.9, name
 
 
-def test_amp_is_cudas_where_there_is_cuda(monkeypatch):
-    for available, expected in (
-        (True, dict(type='AmpOptimWrapper', loss_scale=512.0, dtype='float16')),
-        (False, dict(type='CPUAmpOptimWrapper')),
+def test_sinkhorn_is_given_float32_and_checkpoints_keep_their_names(monkeypatch):
+    model, given = build(), []
+    assign = model.head.assigner.assign
+    monkeypatch.setattr(
+        model.head.assigner, 'assign', lambda zc, past: given.append((zc, past)) or assign(zc, past)
+    )
+    step(model, 'BFloat16OptimWrapper')
+    assert len(given) == 2
+    assert {x.dtype for pair in given for x in pair} == {torch.float32}
+    expected = build().state_dict()
+    assert {name: x.dtype for name, x in model.state_dict().items()} == {
+        name: x.dtype for name, x in expected.items()
+    }
+
+
+def test_amp_is_bfloat16_where_the_config_does_not_ask_for_more(monkeypatch):
+    own = dict(loss_scale=512.0, dtype='float16')
+    for cuda, bf16, given, expected in (
+        (True, True, own, dict(type='AmpOptimWrapper', **own)),
+        (True, True, {}, dict(type='BFloat16OptimWrapper')),
+        (True, False, {}, dict(type='AmpOptimWrapper', loss_scale='dynamic')),
+        (False, False, own, dict(type='BFloat16OptimWrapper')),
     ):
-        monkeypatch.setattr(torch.cuda, 'is_available', lambda available=available: available)
-        cfg = Config(dict(optim_wrapper=dict(loss_scale=512.0, dtype='float16')))
+        monkeypatch.setattr(torch.cuda, 'is_available', lambda cuda=cuda: cuda)
+        monkeypatch.setattr(torch.cuda, 'is_bf16_supported', lambda bf16=bf16, **_: bf16)
+        cfg = Config(dict(optim_wrapper=dict(given)))
         use_amp(cfg)
         assert cfg.optim_wrapper == expected
-    monkeypatch.setattr(torch.cuda, 'is_available', lambda: True)
-    cfg = Config(dict(optim_wrapper=dict()))
-    use_amp(cfg)
-    assert cfg.optim_wrapper == dict(type='AmpOptimWrapper', loss_scale='dynamic')
-    assert OPTIM_WRAPPERS.get('CPUAmpOptimWrapper') is CPUAmpOptimWrapper
+    for name in ('BFloat16OptimWrapper', 'CPUAmpOptimWrapper'):
+        assert OPTIM_WRAPPERS.get(name) is BFloat16OptimWrapper
+
+
+@pytest.mark.parametrize('flag', [None, 'avx512_bf16', 'amx_bf16', 'bf16'])
+def test_a_cpu_without_bfloat16_is_told_and_trains(flag, monkeypatch):
+    monkeypatch.setattr(
+        torch.cpu, 'get_capabilities', lambda: {'avx2': True, flag: True}, raising=False
+    )
+    told = []
+    monkeypatch.setattr(MMLogger, 'warning', lambda self, text: told.append(text))
+    losses, _ = step(build(), 'BFloat16OptimWrapper')
+    assert losses['loss_infonce'].isfinite()
+    assert [text.startswith('This CPU has no') for text in told] == ([True] if not flag else [])

@@ -1,0 +1,200 @@
+"""What happens to images and rows outside the training step."""
+
+import contextlib
+import io
+import tempfile
+from pathlib import Path
+from statistics import median
+from typing import List
+
+import kept_memory
+import numpy as np
+import torch
+from augmentation import VIEW
+from mmengine.config import Config
+from mmengine.dataset import Compose
+from mmpretrain.registry import MODELS, TRANSFORMS
+from PIL import Image
+from scipy.optimize import linear_sum_assignment
+from sklearn.metrics import (
+    adjusted_rand_score,
+    confusion_matrix,
+    normalized_mutual_info_score,
+)
+from sklearn.neighbors import NearestNeighbors
+from torch.utils.data import DataLoader, Dataset
+
+from cdc_mm.evaluation.functional import label_metrics
+from cdc_mm.features import EncoderRows, nearest_neighbors
+from cdc_mm.shipped import find_shipped
+
+from .measuring import Row, Settings, alternate, ratio
+
+
+def augmentation(settings: Settings) -> List[Row]:
+    batch, few = settings.pick((512, 64), (8, 4))
+    images = np.random.RandomState(0).randint(256, size=(batch, 32, 32, 3), dtype=np.uint8)
+    pixels = torch.from_numpy(images).permute(0, 3, 1, 2).contiguous()
+    cfg = Config.fromfile(find_shipped('configs/_base_/datasets/cifar10.py'))
+    preprocessor = MODELS.build(cfg.data_preprocessor).to(settings.device)
+    multi_view = TRANSFORMS.build(dict(type='MultiView', num_views=2, transforms=[VIEW]))
+    pipeline = Compose([multi_view, dict(type='PackInputs')])
+    seconds = alternate(
+        dict(
+            ours=lambda: preprocessor(dict(inputs=pixels), training=True),
+            theirs=lambda: [pipeline(dict(img=x, img_shape=(32, 32))) for x in images[:few]],
+        ),
+        settings.pick(5, 1),
+        settings.device,
+    )
+    each = [value / batch for value in seconds['ours']]
+    reference = [value / few for value in seconds['theirs']]
+    return [
+        Row(
+            'two views of an image of 32 pixels',
+            f'for the batch of {batch} ({1 / median(each):.0f} images/s)',
+            "MMPretrain's transforms, image by image",
+            ratio(each, reference),
+        )
+    ]
+
+
+def features(settings: Settings) -> List[Row]:
+    """From JPEG files to rows, without workers on either side."""
+    name = 'rows of JPEG files, EfficientNet-Lite0 at 128 pixels'
+    names = 'EncoderRows', 'a plain loop of timm and DataLoader'
+    try:
+        import timm
+        from torchvision.transforms import v2
+    except ImportError:
+        return [Row(name, *names, None, note='skipped: timm is not installed')]
+    count = settings.pick(192, 6)
+    encoder = MODELS.build(dict(type='TimmEncoder', name='tf_efficientnet_lite0', freeze=True))
+    encoder.input_size = settings.pick(128, 32)
+    with tempfile.TemporaryDirectory() as folder:
+        paths = write_images(Path(folder) / 'images', count)
+        network = timm.create_model('tf_efficientnet_lite0', num_classes=0).eval()
+        network.to(settings.device)
+        transform = v2.Compose(
+            [
+                v2.Resize(encoder.input_size * 8 // 7),
+                v2.CenterCrop(encoder.input_size),
+                v2.PILToTensor(),
+                v2.ToDtype(torch.float32, scale=True),
+                v2.Normalize([0.5] * 3, [0.5] * 3),
+            ]
+        )
+
+        class Files(Dataset):
+            def __len__(self) -> int:
+                return len(paths)
+
+            def __getitem__(self, index: int):
+                return transform(Image.open(paths[index]).convert('RGB'))
+
+        def theirs() -> None:
+            with torch.inference_mode():
+                rows = [
+                    network(batch.to(settings.device)).cpu()
+                    for batch in DataLoader(Files(), 64, num_workers=0)
+                ]
+            torch.cat(rows)
+
+        number = iter(range(99))
+
+        def ours() -> None:
+            with contextlib.redirect_stdout(io.StringIO()):
+                # A store of its own each time: what is known is not computed again.
+                store = Path(folder) / f'store{next(number)}'
+                rows = EncoderRows(encoder, store, batch_size=64, num_workers=0)
+                images = rows.open(dict(type='ImageFolder', data_root=str(Path(folder) / 'images')))
+                rows.store(images)
+
+        seconds = alternate(dict(ours=ours, theirs=theirs), settings.pick(4, 1), settings.device)
+    speed = count / median(seconds['ours'])
+    return [
+        Row(
+            name,
+            f'{names[0]} ({speed:.0f} images/s, on disk)',
+            names[1],
+            ratio(seconds['ours'], seconds['theirs']),
+        )
+    ]
+
+
+def write_images(folder: Path, count: int) -> List[Path]:
+    """Smooth coloured JPEG files of 160 x 200 pixels."""
+    folder.mkdir()
+    rng = np.random.RandomState(0)
+    paths = [folder / f'{i:04d}.jpg' for i in range(count)]
+    for path in paths:
+        small = Image.fromarray(rng.randint(256, size=(10, 12, 3), dtype=np.uint8))
+        small.resize((200, 160), Image.BICUBIC).save(path)
+    return paths
+
+
+def neighbors(settings: Settings) -> List[Row]:
+    count, width, k = settings.pick((10_000, 512, 20), (200, 16, 5))
+    rows = np.random.RandomState(0).randn(count, width).astype(np.float32)
+    reference = NearestNeighbors(n_neighbors=k, metric='cosine', algorithm='brute').fit(rows)
+    seconds = alternate(
+        dict(
+            ours=lambda: nearest_neighbors(rows, rows, k, settings.device),
+            theirs=lambda: reference.kneighbors(rows),
+        ),
+        settings.pick(3, 1),
+        settings.device,
+    )
+    return [
+        Row(
+            f'{k} neighbours of each of {count:,} rows of {width}',
+            'nearest_neighbors',
+            'scikit-learn, brute force',
+            ratio(seconds['ours'], seconds['theirs']),
+        )
+    ]
+
+
+def evaluation(settings: Settings) -> List[Row]:
+    count, clusters = settings.pick((1_281_167, 1000), (2000, 10))
+    rng = np.random.RandomState(0)
+    labels = rng.randint(clusters, size=count)
+    predicted = np.where(rng.rand(count) < 0.5, labels, rng.randint(clusters, size=count))
+
+    def theirs() -> None:
+        table = confusion_matrix(labels, predicted)
+        table[linear_sum_assignment(table, maximize=True)].sum()
+        normalized_mutual_info_score(labels, predicted)
+        adjusted_rand_score(labels, predicted)
+
+    seconds = alternate(
+        dict(ours=lambda: label_metrics(labels, predicted, clusters), theirs=theirs),
+        settings.pick(3, 1),
+    )
+    return [
+        Row(
+            f'ACC, NMI, ARI of {count:,} predictions in {clusters:,} clusters',
+            f'label_metrics ({median(seconds["ours"]):.1f} s)',
+            'scikit-learn and SciPy, one after the other',
+            ratio(seconds['ours'], seconds['theirs']),
+        )
+    ]
+
+
+def kept(settings: Settings) -> List[Row]:
+    """Each measurement is a process of its own."""
+    if settings.quick or settings.device != 'cpu':
+        return []
+    rows = []
+    for train, what in ((False, 'EfficientNet-Lite0 encodes, 128 px'), (True, 'a small network')):
+        pairs = [
+            [
+                1 / kept_memory.measure(train=train, kept=kept, threads=settings.threads, batches=8)
+                for kept in (True, False)
+            ]
+            for _ in range(3)
+        ]
+        rows.append(
+            Row(what, 'freed memory is kept', 'as glibc is', ratio(*zip(*pairs, strict=True)))
+        )
+    return rows
