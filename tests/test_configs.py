@@ -72,7 +72,7 @@ def images_of(loader):
 def clusters_features(cfg):
     """Whether k-means is asked for clusters, for which there must be images."""
     hooks = {hook.type for hook in cfg.get('custom_hooks', [])}
-    return bool(hooks & {'ReclusterHook', 'FeatureClustersHook'})
+    return bool(hooks & {'ReclusterHook', 'FeatureClustersHook', 'AgglomerateHook'})
 
 
 def generate_data(cfg, monkeypatch):

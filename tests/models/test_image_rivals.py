@@ -5,16 +5,19 @@ import pytest
 import torch
 from helpers import ROOT, make_runner, run_ranks
 from mmengine.config import Config
-from mmpretrain.registry import MODELS
+from mmpretrain.registry import HOOKS, MODELS
 from mmpretrain.structures import DataSample
 from scipy.special import logsumexp, softmax
 from sklearn.metrics import mutual_info_score
 
 from cdc_mm.engine import build_runner
+from cdc_mm.errors import RunError
+from cdc_mm.evaluation.functional import agglomerate, nearest_groups
 from cdc_mm.models.layers import FeatureClusters, concentration
 from cdc_mm.models.losses import (
     association,
     cluster_contrast,
+    cluster_triplets,
     instance_contrast,
     mutual_information,
     pairwise_decisions,
@@ -24,7 +27,7 @@ from cdc_mm.models.losses import (
 )
 
 K, N = 4, 24
-CLUSTERERS = ('iic', 'contrastive_clustering', 'propos', 'deepcluster_v2', 'dac', 'adc')
+CLUSTERERS = ('iic', 'contrastive_clustering', 'propos', 'deepcluster_v2', 'dac', 'adc', 'jule')
 
 
 def rows(*shape, seed=0):
@@ -170,6 +173,68 @@ def test_walks_equal_those_of_the_definition():
     walker, visit = association(centroids, z)
     assert float(walker) == pytest.approx(-np.log(returned).mean())
     assert float(visit) == pytest.approx((np.log(1 / N / visited) / N).sum())
+
+
+# JULE.
+
+
+def test_triplets_equal_a_loop():
+    z = units(rows(N, 5))
+    labels = np.arange(N) % 3
+    labels[-1] = 7  # alone: an anchor without a positive
+    slack = []
+    for i in range(N):
+        squared = ((z - z[i]) ** 2).sum(1)
+        far = np.sort(squared[labels != labels[i]])[:2]
+        near = [squared[j] for j in range(N) if labels[j] == labels[i] and j != i]
+        slack += [max(0, 1.5 * d - f + 0.2) for d in near for f in far]
+    assert 0 < np.count_nonzero(slack) < len(slack)
+    found = cluster_triplets(torch.from_numpy(z), torch.from_numpy(labels), 0.2, 1.5, 2)
+    assert float(found) == pytest.approx(np.mean(slack))
+
+
+def test_clusters_are_merged_as_by_the_definition():
+    points = rows(40, 3).numpy()
+    squared = ((points[:, None] - points) ** 2).sum(2)
+    order = np.argsort(squared + np.diag(np.full(40, np.inf)), axis=1)[:, :5]
+    links = np.zeros((40, 40))
+    scale = np.take_along_axis(squared, order, 1).mean()
+    np.put_along_axis(links, order, np.exp(-np.take_along_axis(squared, order, 1) / scale), 1)
+    groups = nearest_groups(points)
+    linked = {frozenset((i, int(j))) for i, j in enumerate(order[:, 0])}
+    assert all(len(set(groups[list(pair)])) == 1 for pair in linked)
+    assert len(np.unique(groups)) <= 20
+
+    def affinity(a, b):
+        there, back = links[np.ix_(a, b)], links[np.ix_(b, a)]
+        return (there @ back).sum() / len(a) ** 2 + (back @ there).sum() / len(b) ** 2
+
+    parts = [list(np.flatnonzero(groups == c)) for c in range(groups.max() + 1)]
+    while len(parts) > 4:
+        pairs = [(i, j) for j in range(len(parts)) for i in range(j)]
+        i, j = max(pairs, key=lambda pair: affinity(parts[pair[0]], parts[pair[1]]))
+        parts[i] += parts.pop(j)
+    found = agglomerate(points, groups, 4, neighbors=5)
+    assert {frozenset(map(int, part)) for part in parts} == {
+        frozenset(map(int, np.flatnonzero(found == c))) for c in range(4)
+    }
+    assert np.array_equal(agglomerate(points, found, 6), found)  # fewer already
+
+
+def test_merging_goes_on_and_begins_anew():
+    hook = HOOKS.build(dict(type='AgglomerateHook', rate=0.5))
+    clusters = hook._clusters = FeatureClusters([K], 5)
+    points = units(rows(120, 5)).astype(np.float32)
+    clusters.start(121)  # one image could not be read
+    counts = []
+    for _ in range(6):
+        hook._enter(np.arange(120), points, 0)
+        counts.append(len(clusters.labels[0, :120].unique()))
+        assert clusters.labels[0, 120] == -1 and (clusters.centers.norm(dim=1) > 0.99).all()
+    assert counts[0] > 20 and counts[1] == round(counts[0] / 2) and counts[-1] == K
+    same = np.eye(3, 5, dtype=np.float32).repeat(40, axis=0)
+    with pytest.raises(RunError, match='only 3 different rows'):
+        hook._enter(np.arange(120), same, 0)
 
 
 # The models.
@@ -328,7 +393,7 @@ def test_mistakes_are_told(tmp_path):
         FeatureClusters([5, 1], 3)
     with pytest.raises(ValueError, match='num_overclusters must be above num_clusters=4, got 4'):
         build('iic', num_overclusters=4)
-    for method in ('propos', 'deepcluster_v2'):
+    for method in ('propos', 'deepcluster_v2', 'jule'):
         with pytest.raises(ValueError, match='trains its encoder, and this one is frozen'):
             build(method, **{'backbone.frozen_stages': 4})
     cfg = Config.fromfile(ROOT / 'configs/baselines/iic/iic_digits.py').model

@@ -1,3 +1,4 @@
+from .agglomerate_hook import AgglomerateHook
 from .broadcast_bn_hook import BroadcastBNHook
 from .collapse_watch_hook import CollapseWatchHook
 from .consensus_hook import ConsensusHook
@@ -21,6 +22,7 @@ from .safe_checkpoint_hook import SafeCheckpointHook
 from .self_label_hook import SelfLabelHook
 
 __all__ = [
+    'AgglomerateHook',
     'BroadcastBNHook',
     'CollapseWatchHook',
     'ConsensusHook',

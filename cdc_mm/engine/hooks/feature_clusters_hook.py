@@ -84,18 +84,22 @@ class FeatureClustersHook(Hook):
         clusters = self._clusters
         numbers, rows = self._rows(runner)
         if is_main_process():
-            rows = unit_rows(rows)
-            seed = (runner.seed or 0) + runner.epoch
-            device = clusters.centers.device
-            labels = [
-                torch.from_numpy(cluster_training_rows(rows, count, self.restarts, seed + i))
-                for i, count in enumerate(clusters.num_clusters)
-            ]
-            labels = [own.to(device, torch.long) for own in labels]
-            rows = torch.from_numpy(rows).to(clusters.centers)
-            clusters.enter(torch.from_numpy(numbers).to(device), rows, labels)
+            self._enter(numbers, unit_rows(rows), (runner.seed or 0) + runner.epoch)
         for buffer in clusters.buffers():
             broadcast(buffer)
+
+    def _enter(self, numbers: np.ndarray, rows: np.ndarray, seed: int) -> None:
+        """Cluster the rows of the images with these numbers, of unit norm."""
+        clusters, device = self._clusters, self._clusters.centers.device
+        labels = [
+            torch.from_numpy(cluster_training_rows(rows, count, self.restarts, seed + i))
+            for i, count in enumerate(clusters.num_clusters)
+        ]
+        clusters.enter(
+            torch.from_numpy(numbers).to(device),
+            torch.from_numpy(rows).to(clusters.centers),
+            [own.to(device, torch.long) for own in labels],
+        )
 
     def _rows(self, runner) -> Tuple[np.ndarray, np.ndarray]:
         """Numbers (N,) and rows (N, D) of the images, the same on every rank."""

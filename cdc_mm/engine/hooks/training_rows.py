@@ -58,6 +58,16 @@ def cluster_training_rows(
         np.ndarray: Shape (N,), 0 to K - 1.
 
     Raises:
+        RunError: See :func:`check_training_rows`.
+    """
+    check_training_rows(rows, num_clusters)
+    return kmeans_clusters(rows, rows, num_clusters, restarts, seed)
+
+
+def check_training_rows(rows: np.ndarray, num_clusters: int) -> None:
+    """Refuse rows (N, D) that cannot be clustered.
+
+    Raises:
         RunError: If a row is not finite, or there are fewer different rows than clusters.
     """
     if not np.isfinite(rows).all():
@@ -70,4 +80,3 @@ def cluster_training_rows(
             'of images, or, if all features have become the same, lower '
             'optim_wrapper.optimizer.lr'
         )
-    return kmeans_clusters(rows, rows, num_clusters, restarts, seed)

@@ -1,3 +1,4 @@
+from .agglomerative import agglomerate, nearest_groups
 from .average_precision import (
     class_average_precisions,
     interpolated_average_precision,
@@ -28,6 +29,7 @@ from .summary import metrics_in_words, short_name, shown_metrics, summarize_runs
 __all__ = [
     'SURENESS',
     'NumClusters',
+    'agglomerate',
     'agreement',
     'align_clusters',
     'alignment',
@@ -49,6 +51,7 @@ __all__ = [
     'many_to_one_accuracy',
     'match_clusters',
     'metrics_in_words',
+    'nearest_groups',
     'pair_similarity',
     'per_image_average_precision',
     'short_name',

@@ -11,6 +11,7 @@ from .functional import (
     swapped_prediction,
 )
 from .iic_loss import mutual_information
+from .jule_loss import cluster_triplets
 from .propos_loss import positive_alignment, prototype_scattering
 from .proto_nce import proto_nce
 from .scan_loss import SCANLoss
@@ -27,6 +28,7 @@ __all__ = [
     'association',
     'cluster_contrast',
     'cluster_cross_entropy',
+    'cluster_triplets',
     'in_batch_info_nce',
     'info_nce',
     'instance_contrast',
