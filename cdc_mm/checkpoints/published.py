@@ -28,7 +28,6 @@ TRAINING_ONLY = (
     'feature_clusters.labels',
     'feature_clusters.memory',
     'moved',
-    'centroids',
 )
 # Clusterers in others, as of SelfLabel and MultiHead.
 _INSIDE = r'(clusterer\.|heads\.\d+\.)*'

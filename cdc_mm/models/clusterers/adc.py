@@ -15,13 +15,15 @@ class ADC(BaseClusterer):
     """Associative deep clustering: centroids are learned that images are associated with.
 
     Walks from centroids to images and back end where they began (:func:`association`), for both
-    views, and both views have the same scores. A linear layer that is learned on the centroids,
-    whose clusters are known, says the cluster of an image.
+    views, and both views are associated with the same centroids. The cluster of an image is the
+    centroid that it is associated with.
 
     Implementation of `Associative Deep Clustering: Training a Classification Network with no
     Labels <https://doi.org/10.1007/978-3-030-12939-2_2>`_ (GCPR 2018).
-    Chosen here, where the paper leaves it open or to its code: one centroid a cluster, all losses
-    from the first step, walks to both views in place of walks between them.
+    There a linear layer, learned on the centroids, says the cluster; on the digits it gave most
+    images the same one, whatever they were associated with. Chosen here, where the paper leaves it
+    open or to its code: one centroid a cluster, all losses from the first step, walks to both views
+    in place of walks between them.
 
     Args:
         num_clusters (int): K.
@@ -37,7 +39,6 @@ class ADC(BaseClusterer):
     """
 
     embeddings: Tuple[str, ...] = ('z',)
-    training_only: Tuple[str, ...] = ('centroids',)
     remedies = dict(
         largest_share='raise model.visit_weight, or lower optim_wrapper.optimizer.lr',
         dead_clusters='raise model.visit_weight, or lower model.num_clusters',
@@ -70,37 +71,37 @@ class ADC(BaseClusterer):
         self.transform_weight = transform_weight
         width = encoder.feat_dim if in_channels is None else in_channels
         self.embedding = nn.Linear(width, embed_dim)
-        self.classifier = nn.Linear(embed_dim, num_clusters)
         self.centroids = nn.Parameter(torch.randn(num_clusters, embed_dim) / embed_dim**0.5)
 
     def scores(self, rows: Tensor) -> Tensor:
-        """Scores of the clusters for rows (B, D), shape (B, K)."""
-        return self.classifier(self.embedding(rows))
+        """Products of embeddings and centroids for rows (B, D), shape (B, K)."""
+        return self._scores(self.embedding(rows))
+
+    def _scores(self, z: Tensor) -> Tensor:
+        return as_float(z) @ as_float(self.centroids).T
 
     def embed(self, rows: Tensor) -> Dict[str, Tensor]:
         """``z``: the embedding, not of unit norm."""
         return dict(z=self.embedding(rows))
 
     def loss(self, batch: Dict[str, Tensor]) -> Dict[str, Tensor]:
-        """Associations with both views, their agreement, and the clusters of the centroids.
+        """Associations with both views, and the agreement of these.
 
         Args:
             batch (dict): ``view1`` and ``view2``, images (B, 3, H, W) or rows (B, D) each.
 
         Returns:
             dict: ``loss_walker`` and ``loss_visit``, see :func:`association`, the mean over the
-            views; ``loss_transform``, 1 minus the cosine of both views' scores, in [0, 2];
-            ``loss_logit``, the cross-entropy of the centroids; weights applied.
+            views; ``loss_transform``, 1 minus the cosine of both views' probabilities, in [0, 1];
+            weights applied.
         """
         views = self.embedding(torch.cat([self.encode(batch[n]) for n in self.needs])).chunk(2)
         walker, visit = zip(*(association(self.centroids, z) for z in views))
-        scores = [as_float(self.classifier(z)) for z in views]
+        scores = [self._scores(z) for z in views]
         self.count_clusters(scores[0].argmax(dim=1))
-        own = torch.arange(self.num_clusters, device=self.centroids.device)
-        cosine = F.cosine_similarity(*scores).mean()
+        agreement = F.cosine_similarity(*(x.softmax(dim=1) for x in scores)).mean()
         return dict(
             loss_walker=sum(walker) / 2,
             loss_visit=self.visit_weight * sum(visit) / 2,
-            loss_transform=self.transform_weight * (1 - cosine),
-            loss_logit=F.cross_entropy(as_float(self.classifier(self.centroids)), own),
+            loss_transform=self.transform_weight * (1 - agreement),
         )
