@@ -388,6 +388,39 @@ def test_pcl_clusters_what_its_momentum_encoder_gives(tmp_path):
     torch.testing.assert_close(model.loss(x, samples)['loss_prototypes'], expected / 2)
 
 
+def test_clusters_and_memory_are_state():
+    clusters = FeatureClusters([3, 2], 4, remember=True)
+    clusters.start(10)
+    some = torch.from_numpy(units(rows(8, 4))).float()
+    clusters.enter(torch.arange(8), some, [torch.arange(8) % 3, torch.arange(8) % 2])
+    clusters.keep(torch.tensor([9]), some[:1])
+    again = FeatureClusters([3, 2], 4, remember=True)
+    again.load_state_dict(clusters.state_dict())
+    for name, value in clusters.state_dict().items():
+        assert torch.equal(again.state_dict()[name], value), name
+    assert clusters.labels[:, 8:].unique().tolist() == [-1]
+    assert clusters.memory[8].abs().sum() == 0 and clusters.memory[9].equal(some[0])
+
+
+def test_the_upper_bound_sees_one_augmented_view_and_the_labels():
+    cfg = Config.fromfile(ROOT / 'configs/baselines/supervised/supervised_digits.py')
+    cdc = Config.fromfile(ROOT / 'configs/cdc_digits.py')
+    assert cfg.data_preprocessor.views.view1 == cdc.data_preprocessor.views.view1
+    for key in ('train_dataloader', 'optim_wrapper', 'param_scheduler', 'train_cfg'):
+        assert cfg[key] == cdc[key]
+    assert cfg.model.backbone == cdc.model.backbone
+    make = MODELS.build(cfg.data_preprocessor)
+    images = torch.randint(256, (5, 1, 8, 8), dtype=torch.uint8)
+    batch = dict(inputs=images, data_samples=[DataSample().set_gt_label(i) for i in range(5)])
+    plain, augmented = make(dict(batch), False), make(dict(batch), True)
+    torch.testing.assert_close(plain['inputs'], (images.float() - 78) / 96)
+    assert augmented['inputs'].shape == images.shape
+    assert not torch.allclose(augmented['inputs'], plain['inputs'])
+    assert [int(sample.gt_label) for sample in augmented['data_samples']] == [*range(5)]
+    with pytest.raises(ValueError, match='a classifier takes one view, got view1, view2'):
+        MODELS.build(dict(cfg.data_preprocessor, views=cdc.data_preprocessor.views))
+
+
 def test_mistakes_are_told(tmp_path):
     with pytest.raises(ValueError, match=r'at least 2 clusters, got \[5, 1\]'):
         FeatureClusters([5, 1], 3)

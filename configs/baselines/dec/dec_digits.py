@@ -4,8 +4,8 @@
 _base_ = ['../../_base_/datasets/digits_images.py', '../../_base_/rows_runtime.py']
 
 num_clusters = 10
-epochs = 160
-pretrain_epochs = max(1, epochs * 5 // 8)
+epochs = 100
+pretrain_epochs = max(1, epochs * 3 // 5)
 batch_size = 256
 lr = 1e-3
 
