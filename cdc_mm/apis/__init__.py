@@ -47,7 +47,7 @@ from cdc_mm.features import (
     multi_hot,
     read_rows,
 )
-from cdc_mm.folders import ClusterInferencer, ImageClusterer, cluster_folder
+from cdc_mm.folders import ClusterInferencer, ImageClusterer, cluster_folder, report_model
 from cdc_mm.models.exporting import (
     ImagesToClusters,
     export_model,
@@ -96,6 +96,7 @@ __all__ = [
     'read_run',
     'read_state_dict',
     'read_validation',
+    'report_model',
     'results_table',
     'run_chains',
     'run_leaderboard',

@@ -13,8 +13,9 @@ _FIXED = ('model', 'data_preprocessor', 'optim_wrapper.optimizer', 'optim_wrappe
 _FIXED += ('train_cfg.type', 'train_cfg.by_epoch')
 # These change what is learned from here on: that is told. What else there is may change.
 _TOLD = ('optim_wrapper', 'train_dataloader.dataset', 'train_dataloader.sampler', 'custom_hooks')
-# Files that were read when the training began, and what the schedule sets anew.
-_FREE = ('init_cfg', 'weights', 'lr')
+# Files that were read when the training began, what the schedule sets anew, and how steps are
+# computed.
+_FREE = ('init_cfg', 'weights', 'lr', 'fused')
 _ABSENT = object()
 
 

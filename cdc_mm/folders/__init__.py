@@ -4,6 +4,7 @@ from .copies import Linked, link_clusters
 from .encoders import ENCODERS, find_encoder
 from .image_clusterer import ImageClusterer, default_store_dir, size_for
 from .inferencer import ClusterInferencer
+from .model_report import report_model
 from .projection import project_2d
 from .report import Written, write_report
 from .results import assignments_of, find_outliers, write_page
@@ -26,6 +27,7 @@ __all__ = [
     'link_clusters',
     'project_2d',
     'read_csv',
+    'report_model',
     'size_for',
     'survey',
     'top_two',

@@ -122,6 +122,7 @@ def test_a_leaderboard_of_every_kind(call, methods, tmp_path, monkeypatch, capsy
     call(*args, '--methods', names, options=None)
     text = capsys.readouterr().out
     assert '| itself, from labels |' in text
+    assert '`tools/leaderboard.py --data digits --seeds 1 --methods ' in text
     assert started == [] and (out / 'leaderboard.md').read_text() in text
     content = json.loads((out / 'leaderboard.json').read_text())
     accs = [entry['metrics']['acc']['mean'] for entry in content['results']]

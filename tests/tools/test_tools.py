@@ -205,6 +205,8 @@ def test_quickstart_ends_with_the_table_and_the_next_command(tmp_path):
     work_dir = tmp_path / 'cdc_digits_recluster'
     checkpoint = str(work_dir / 'epoch_1.pth')
     assert checkpoint in table and str(work_dir / 'contact_sheet.png') in table
+    assert str(work_dir / 'report.html') in table
+    assert 'Handwritten digits' in (work_dir / 'report.html').read_text()
     assert f'tools/test.py configs/cdc_digits_recluster.py {checkpoint}' in table
     assert (tmp_path / 'cdc_digits' / 'epoch_1.pth').is_file()
     assert result['k-means on pixels']['acc'] > 60  # k-means is a real rival, not a straw man

@@ -4,8 +4,8 @@
 _base_ = ['../../_base_/datasets/digits_images.py', '../../_base_/rows_runtime.py']
 
 num_clusters = 10
-epochs = 160
-pretrain_epochs = max(1, epochs * 5 // 8)
+epochs = 100
+pretrain_epochs = max(1, epochs * 3 // 5)
 batch_size = 256
 lr = 1e-3
 
@@ -17,7 +17,8 @@ val_evaluator = dict(type='ClusteringMetric')
 test_evaluator = val_evaluator
 optim_wrapper = dict(optimizer=dict(type='Adam', lr=lr))
 param_scheduler = [dict(type='MultiStepLR', milestones=[pretrain_epochs], by_epoch=True)]
-default_hooks = dict(logger=dict(interval=11))
+train_cfg = dict(by_epoch=True, max_epochs=epochs, val_interval=epochs)
+default_hooks = dict(logger=dict(interval=11), checkpoint=dict(interval=epochs))
 randomness = dict(seed=0)
 # Neither decoder nor centres are used all the time.
 find_unused_parameters = True

@@ -15,6 +15,8 @@ train_dataloader = dict(
 )
 optim_wrapper = dict(optimizer=dict(type='Adam', lr=lr))
 param_scheduler = [dict(type='MultiStepLR', milestones=[pretrain_epochs], by_epoch=True)]
+train_cfg = dict(by_epoch=True, max_epochs=epochs, val_interval=epochs)
+default_hooks = dict(checkpoint=dict(interval=epochs))
 auto_scale_lr = dict(base_batch_size=batch_size)
 # Neither decoder nor centres are used all the time.
 find_unused_parameters = True

@@ -13,5 +13,6 @@ model = dict(
 )
 train_dataloader = dict(batch_size=batch_size)
 optim_wrapper = dict(optimizer=dict(type='Adam', lr=lr))
-default_hooks = dict(logger=dict(interval=5))
+train_cfg = dict(by_epoch=True, max_epochs=epochs, val_interval=epochs)
+default_hooks = dict(logger=dict(interval=5), checkpoint=dict(interval=epochs))
 randomness = dict(seed=0)

@@ -14,4 +14,6 @@ model = dict(
 )
 train_dataloader = dict(batch_size=batch_size)
 optim_wrapper = dict(optimizer=dict(type='Adam', lr=lr))
+train_cfg = dict(by_epoch=True, max_epochs=epochs, val_interval=epochs)
+default_hooks = dict(checkpoint=dict(interval=epochs))
 auto_scale_lr = dict(base_batch_size=batch_size)

@@ -1,5 +1,5 @@
 # TEMI on the frozen features of a pretext on the digits; see temi_lite0_rows.py. A step is of a
-# quarter of its images, and so are the steps' lengths and the memory of the teachers.
+# quarter of its images, and a quarter as long.
 _base_ = ['../../_base_/datasets/digits_rows.py', '../../_base_/rows_runtime.py']
 
 num_clusters = 10
@@ -25,5 +25,6 @@ param_scheduler = [
         convert_to_iter_based=True,
     )
 ]
-default_hooks = dict(logger=dict(interval=5))
+train_cfg = dict(by_epoch=True, max_epochs=epochs, val_interval=epochs)
+default_hooks = dict(logger=dict(interval=5), checkpoint=dict(interval=epochs))
 randomness = dict(seed=0)

@@ -1,5 +1,5 @@
 # TEMI with the settings of its code for CIFAR-10: AdamW with 1e-4 for 256 images after a warm-up,
-# 50 neighbours. Its 100 epochs were of 50,000 images.
+# 50 neighbours. Its 100 epochs were of 50,000 images; of fewer images take more of them.
 _base_ = ['../../_base_/datasets/lite0_rows.py', '../../_base_/rows_runtime.py']
 
 num_clusters = 10
@@ -25,4 +25,6 @@ param_scheduler = [
         convert_to_iter_based=True,
     )
 ]
+train_cfg = dict(by_epoch=True, max_epochs=epochs, val_interval=epochs)
+default_hooks = dict(checkpoint=dict(interval=epochs))
 auto_scale_lr = dict(base_batch_size=batch_size)

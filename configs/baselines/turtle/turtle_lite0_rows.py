@@ -23,4 +23,6 @@ train_dataloader = dict(
     batch_size=batch_size, dataset=dict(views=dict(_delete_=True, view1='image'))
 )
 optim_wrapper = dict(optimizer=dict(type='Adam', lr=lr))
+train_cfg = dict(by_epoch=True, max_epochs=epochs, val_interval=epochs)
+default_hooks = dict(checkpoint=dict(interval=epochs))
 auto_scale_lr = dict(base_batch_size=batch_size)
