@@ -12,7 +12,7 @@ from cdc_mm.models.layers import FeatureClusters
 from cdc_mm.wrappers import unwrap_model
 
 from .broadcast_bn_hook import broadcast_bn
-from .training_rows import cluster_training_rows, look_at_training_rows
+from .training_rows import cluster_training_rows, look_at_training_rows, training_rows_loader
 
 
 @HOOKS.register_module()
@@ -43,6 +43,7 @@ class FeatureClustersHook(Hook):
             raise ValueError(f'restarts must be at least 1, got {restarts}')
         self.warmup = warmup
         self.restarts = restarts
+        self._loader = None
 
     def before_run(self, runner) -> None:
         """Make room for the clusters, before a checkpoint is loaded.
@@ -109,6 +110,12 @@ class FeatureClustersHook(Hook):
             return numbers.cpu().numpy(), memory[numbers].cpu().numpy()
         broadcast_bn(model)
         source = getattr(model, 'clustered', model)
+        if self._loader is None:  # opening the data takes longer than small data to encode
+            self._loader = training_rows_loader(runner.cfg)
         return look_at_training_rows(
-            runner.cfg, source, lambda rows: (rows.cpu().numpy(),), output='z'
+            runner.cfg,
+            source,
+            lambda rows: (rows.cpu().numpy(),),
+            output='z',
+            loader=self._loader,
         )

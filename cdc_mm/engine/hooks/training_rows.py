@@ -4,6 +4,7 @@ import numpy as np
 from mmengine.dist import all_gather_object
 from mmpretrain.registry import DATASETS
 from torch import Tensor, nn
+from torch.utils.data import DataLoader
 
 from cdc_mm.errors import RunError
 from cdc_mm.evaluation.functional import count_distinct, kmeans_clusters
@@ -16,6 +17,7 @@ def look_at_training_rows(
     look: Callable[[Tensor], Tuple[np.ndarray, ...]],
     limit: Optional[int] = None,
     output: str = 'backbone',
+    loader: Optional[DataLoader] = None,
 ) -> Tuple[np.ndarray, ...]:
     """What a model makes of the training images, without augmentation, gathered from all ranks.
 
@@ -25,15 +27,17 @@ def look_at_training_rows(
         look (Callable): From rows (B, D) to arrays of B entries each.
         limit (int, optional): Of more images than these, evenly spaced ones are looked at.
         output (str): What rows, as of :func:`iterate_outputs`. Defaults to ``backbone``.
+        loader (DataLoader, optional): What :func:`training_rows_loader` gives, where it is used
+            more than once.
 
     Returns:
         tuple: The numbers of the images, shape (N,), ascending, then the arrays (N, ...): in the
         order of the data set, which does not depend on the number of ranks.
     """
-    dataset = DATASETS.build(evaluation_dataset_cfg(cfg, 'train'))
-    step = 1 if limit is None else max(1, -(-len(dataset) // limit))
+    loader = training_rows_loader(cfg) if loader is None else loader
+    step = 1 if limit is None else max(1, -(-len(loader.dataset) // limit))
     found = []
-    for rows, samples in iterate_outputs(model, evaluation_loader(cfg, dataset), output):
+    for rows, samples in iterate_outputs(model, loader, output):
         numbers = np.array([sample.sample_idx for sample in samples])
         wanted = numbers % step == 0
         found.append((numbers[wanted], *look(rows[wanted])))
@@ -41,6 +45,11 @@ def look_at_training_rows(
     numbers, *arrays = (np.concatenate(column) for column in zip(*parts, strict=True))
     order = np.argsort(numbers)
     return numbers[order], *(array[order] for array in arrays)
+
+
+def training_rows_loader(cfg: dict) -> DataLoader:
+    """Loads this rank's share of the training images of a run, without augmentation."""
+    return evaluation_loader(cfg, DATASETS.build(evaluation_dataset_cfg(cfg, 'train')))
 
 
 def cluster_training_rows(
