@@ -17,7 +17,7 @@ def test_training_logs_and_writes(trained):
     log = log_of(work_dir)
     for part in (
         'System environment:', 'Config:\n', 'eta:', 'loss_infonce:', 'loss_cluster:',
-        'assign_entropy:', 'largest_share:', 'clustering/acc:', 'Contact sheet:',
+        'assign_entropy:', 'largest_share:', 'clustering/acc:', 'Contact sheets:',
     ):  # fmt: skip
         assert part in log
     assert (work_dir / 'epoch_2.pth').is_file() and (work_dir / 'contact_sheet.png').is_file()
@@ -32,7 +32,8 @@ def test_the_console_has_what_a_person_reads(trained):
     # On a slow machine there is progress too.
     lines = [line for line in lines if not re.match(r'(epoch \d/\d|validation), batch', line)]
     assert lines[0].startswith(f'log: {work_dir}/')
-    assert lines[1] == f'Contact sheet: {work_dir}/contact_sheet.png'
+    least = 'contact_sheet_least_certain.png'
+    assert lines[1] == f'Contact sheets: {work_dir}/contact_sheet.png, {least}'
     for epoch, line in enumerate(lines[2:4], 1):
         assert re.fullmatch(rf'epoch {epoch}: ACC .*, NMI .*, ARI .* \(360 images\)', line)
     assert re.fullmatch(r'trained to epoch 2 in \d:\d\d:\d\d', lines[4])
@@ -102,7 +103,7 @@ def test_an_evaluation_leaves_the_folder_of_the_training_as_it_is(trained, call,
     before = {path: path.stat().st_mtime_ns for path in work_dir.iterdir()}
     call('test', CONFIG, work_dir / 'epoch_2.pth', '--work-dir', work_dir, options=SMALL)
     own = work_dir / 'test' / 'epoch_2'
-    assert f'Contact sheet: {own}/contact_sheet.png' in capsys.readouterr().out
+    assert f'Contact sheets: {own}/contact_sheet.png' in capsys.readouterr().out
     before.pop(work_dir / 'test', None)
     assert before == {
         path: path.stat().st_mtime_ns for path in work_dir.iterdir() if path.name != 'test'
