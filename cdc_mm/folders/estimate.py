@@ -114,6 +114,6 @@ def _seconds_a_pair(feat_dim: int) -> float:
 
 
 def _rounded(seconds: float) -> str:
-    if seconds < 90:
+    if seconds < 150:
         return f'{max(5, 5 * round(seconds / 5))} s'
     return f'{seconds / 60:.0f} min' if seconds < 5400 else f'{seconds / 3600:.1f} h'
