@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from ..losses import association
 from ..utils import as_float
-from .base import BaseClusterer, build_backbone
+from .base import BaseClusterer, build_backbone, width_of_rows
 
 
 @MODELS.register_module()
@@ -57,8 +57,7 @@ class ADC(BaseClusterer):
     ) -> None:
         encoder = build_backbone(backbone)
         super().__init__(num_clusters, encoder, data_preprocessor, init_cfg)
-        if encoder is None and in_channels is None:
-            raise ValueError('without a backbone ADC needs in_channels, the width of the rows')
+        width = width_of_rows(type(self), encoder, in_channels)
         if embed_dim < 1:
             raise ValueError(f'embed_dim must be at least 1, got {embed_dim}')
         for name, value in (
@@ -69,7 +68,6 @@ class ADC(BaseClusterer):
                 raise ValueError(f'{name} must not be negative, got {value}')
         self.visit_weight = visit_weight
         self.transform_weight = transform_weight
-        width = encoder.feat_dim if in_channels is None else in_channels
         self.embedding = nn.Linear(width, embed_dim)
         self.centroids = nn.Parameter(torch.randn(num_clusters, embed_dim) / embed_dim**0.5)
 

@@ -5,7 +5,7 @@ from mmpretrain.registry import MODELS
 from torch import Tensor, nn
 
 from ..losses import cluster_contrast, instance_contrast
-from .base import BaseClusterer, build_backbone
+from .base import BaseClusterer, build_backbone, width_of_rows
 
 
 @MODELS.register_module()
@@ -49,10 +49,7 @@ class ContrastiveClustering(BaseClusterer):
     ) -> None:
         encoder = build_backbone(backbone)
         super().__init__(num_clusters, encoder, data_preprocessor, init_cfg)
-        if encoder is None and in_channels is None:
-            raise ValueError(
-                'without a backbone ContrastiveClustering needs in_channels, the width of the rows'
-            )
+        width = width_of_rows(type(self), encoder, in_channels)
         if instance_dim < 1:
             raise ValueError(f'instance_dim must be at least 1, got {instance_dim}')
         for name, value in (
@@ -63,7 +60,6 @@ class ContrastiveClustering(BaseClusterer):
                 raise ValueError(f'{name} must be above 0, got {value}')
         self.instance_temperature = instance_temperature
         self.cluster_temperature = cluster_temperature
-        width = encoder.feat_dim if in_channels is None else in_channels
         hidden = hidden_channels or width
         self.instance_head = _mlp(width, hidden, instance_dim)
         self.cluster_head = _mlp(width, hidden, num_clusters)

@@ -6,7 +6,7 @@ from mmpretrain.registry import MODELS
 from torch import Tensor, nn
 
 from ..losses import pairwise_decisions
-from .base import BaseClusterer, build_backbone
+from .base import BaseClusterer, build_backbone, width_of_rows
 
 # Where both thresholds meet: 0.95 - x = 0.455 + 0.1 x.
 _MEET = 0.45
@@ -60,11 +60,9 @@ class DAC(BaseClusterer):
     ) -> None:
         encoder = build_backbone(backbone)
         super().__init__(num_clusters, encoder, data_preprocessor, init_cfg)
-        if encoder is None and in_channels is None:
-            raise ValueError('without a backbone DAC needs in_channels, the width of the rows')
+        width = width_of_rows(type(self), encoder, in_channels)
         if threshold_lr <= 0:
             raise ValueError(f'threshold_lr must be above 0, got {threshold_lr}')
-        width = encoder.feat_dim if in_channels is None else in_channels
         self.label_feature = nn.Sequential(
             nn.Linear(width, num_clusters), nn.BatchNorm1d(num_clusters)
         )

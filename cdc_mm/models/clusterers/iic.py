@@ -5,7 +5,7 @@ from mmpretrain.registry import MODELS
 from torch import Tensor, nn
 
 from ..losses import mutual_information
-from .base import build_backbone
+from .base import build_backbone, width_of_rows
 from .ensemble import EnsembleClusterer
 
 
@@ -51,9 +51,7 @@ class IIC(EnsembleClusterer):
     ) -> None:
         encoder = build_backbone(backbone)
         super().__init__(num_clusters, num_heads, encoder, data_preprocessor, init_cfg)
-        if encoder is None and in_channels is None:
-            raise ValueError('without a backbone IIC needs in_channels, the width of the rows')
-        width = encoder.feat_dim if in_channels is None else in_channels
+        width = width_of_rows(type(self), encoder, in_channels)
         more = 7 * num_clusters if num_overclusters is None else num_overclusters
         if more <= num_clusters:
             raise ValueError(
