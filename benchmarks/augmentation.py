@@ -1,4 +1,4 @@
-"""Two-view augmentation of CIFAR-10-sized images: batched (kornia) over one at a time (mmpretrain).
+"""Two-view augmentation of CIFAR-10-sized images: batched over one at a time (mmpretrain).
 
 Both run the augmentation of configs/_base_/datasets/cifar10.py on random 32x32 images, on one CPU
 thread. Usage: python benchmarks/augmentation.py [--batch-size 512] [--device cpu]
@@ -17,28 +17,29 @@ from mmpretrain.registry import MODELS, TRANSFORMS
 
 import cdc_mm  # noqa: F401
 
-# The same operations as stock per-image transforms (torchvision's jitter: mmcv's hue breaks on
-# numpy 2).
-VIEW = [
-    dict(type='RandomResizedCrop', scale=32, crop_ratio_range=(0.08, 1.0), backend='pillow'),
-    dict(type='RandomFlip', prob=0.5),
-    dict(type='NumpyToPIL', to_rgb=True),
-    dict(
-        type='RandomApply',
-        transforms=[
-            dict(
-                type='torchvision/ColorJitter',
-                brightness=0.4,
-                contrast=0.4,
-                saturation=0.4,
-                hue=0.1,
-            )
-        ],
-        prob=0.8,
-    ),
-    dict(type='PILToNumpy', to_bgr=True),
-    dict(type='RandomGrayscale', prob=0.2, keep_channels=True),
-]
+
+def stock_view(size: int, least: float, blur: bool = False) -> list:
+    """The same operations as stock per-image transforms (torchvision's jitter: mmcv's hue breaks
+    on numpy 2).
+    """
+    jitter = dict(
+        type='torchvision/ColorJitter', brightness=0.4, contrast=0.4, saturation=0.4, hue=0.1
+    )
+    steps = [
+        dict(type='RandomResizedCrop', scale=size, crop_ratio_range=(least, 1.0), backend='pillow'),
+        dict(type='RandomFlip', prob=0.5),
+        dict(type='NumpyToPIL', to_rgb=True),
+        dict(type='RandomApply', transforms=[jitter], prob=0.8),
+        dict(type='PILToNumpy', to_bgr=True),
+        dict(type='RandomGrayscale', prob=0.2, keep_channels=True),
+    ]
+    if blur:
+        sigma = dict(magnitude_range=(0.1, 2.0), magnitude_std='inf')
+        steps.append(dict(type='GaussianBlur', prob=0.5, **sigma))
+    return steps
+
+
+VIEW = stock_view(32, 0.08)
 
 
 def rate(function, images: int, runs: int = 5) -> float:

@@ -24,17 +24,12 @@ model = dict(
 # What the views differ in, clusters disregard: leave out jitter and grey (jitter=None) where colour
 # tells things apart, flip where left and right do. The values are SimCLR's.
 view = dict(
-    crop=dict(
-        type='kornia/RandomResizedCrop',
-        size=(image_size, image_size),
-        scale=(0.08, 1.0),
-        cropping_mode='resample',
-    ),
-    flip=dict(type='kornia/RandomHorizontalFlip'),
+    crop=dict(type='BatchRandomResizedCrop', size=image_size, scale=(0.08, 1.0)),
+    flip=dict(type='BatchRandomHorizontalFlip'),
     jitter=dict(
-        type='kornia/ColorJitter', brightness=0.4, contrast=0.4, saturation=0.4, hue=0.1, p=0.8
+        type='BatchColorJitter', brightness=0.4, contrast=0.4, saturation=0.4, hue=0.1, p=0.8
     ),
-    grey=dict(type='kornia/RandomGrayscale', p=0.2),
+    grey=dict(type='BatchRandomGrayscale', p=0.2),
 )
 data_preprocessor = dict(
     type='MultiViewDataPreprocessor',

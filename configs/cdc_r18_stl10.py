@@ -14,7 +14,7 @@ train_dataloader = dict(dataset=dict(type='STL10', data_root=data_root, split='t
 val_dataloader = dict(dataset=dict(type='STL10', data_root=data_root, split='test'))
 test_dataloader = val_dataloader
 
-view = dict(crop=dict(size=(96, 96)))
+view = dict(crop=dict(size=96))
 data_preprocessor = dict(
     views=dict(view1=view, view2=view),
     mean=[123.675, 116.28, 103.53],

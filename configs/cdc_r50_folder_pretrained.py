@@ -23,13 +23,13 @@ view2 = 'neighbor'
 num_neighbors = 20
 num_views = 4
 augment = dict(
-    crop=dict(type='kornia/RandomResizedCrop', size=(image_size, image_size), scale=(0.2, 1.0)),
-    flip=dict(type='kornia/RandomHorizontalFlip', p=0.5),
+    crop=dict(type='BatchRandomResizedCrop', size=image_size, scale=(0.2, 1.0)),
+    flip=dict(type='BatchRandomHorizontalFlip'),
     jitter=dict(
-        type='kornia/ColorJitter', brightness=0.4, contrast=0.4, saturation=0.4, hue=0.1, p=0.8
+        type='BatchColorJitter', brightness=0.4, contrast=0.4, saturation=0.4, hue=0.1, p=0.8
     ),
-    grey=dict(type='kornia/RandomGrayscale', p=0.2),
-    blur=dict(type='kornia/RandomGaussianBlur', kernel_size=(23, 23), sigma=(0.1, 2.0), p=0.5),
+    grey=dict(type='BatchRandomGrayscale', p=0.2),
+    blur=dict(type='BatchGaussianBlur', kernel_size=23, sigma=(0.1, 2.0), p=0.5),
 )
 
 encoder = dict(

@@ -10,9 +10,9 @@ from typing import List
 import kept_memory
 import numpy as np
 import torch
-from augmentation import VIEW
+from augmentation import VIEW, stock_view
 from mmengine.config import Config
-from mmengine.dataset import Compose
+from mmengine.dataset import Compose, default_collate
 from mmpretrain.registry import MODELS, TRANSFORMS
 from PIL import Image
 from scipy.optimize import linear_sum_assignment
@@ -32,31 +32,67 @@ from .measuring import Row, Settings, alternate, ratio
 
 
 def augmentation(settings: Settings) -> List[Row]:
+    """Two views of decoded images, normalised, beside MMPretrain's transforms of one image."""
     batch, few = settings.pick((512, 64), (8, 4))
     images = np.random.RandomState(0).randint(256, size=(batch, 32, 32, 3), dtype=np.uint8)
     pixels = torch.from_numpy(images).permute(0, 3, 1, 2).contiguous()
     cfg = Config.fromfile(find_shipped('configs/_base_/datasets/cifar10.py'))
     preprocessor = MODELS.build(cfg.data_preprocessor).to(settings.device)
-    multi_view = TRANSFORMS.build(dict(type='MultiView', num_views=2, transforms=[VIEW]))
-    pipeline = Compose([multi_view, dict(type='PackInputs')])
-    seconds = alternate(
-        dict(
-            ours=lambda: preprocessor(dict(inputs=pixels), training=True),
-            theirs=lambda: [pipeline(dict(img=x, img_shape=(32, 32))) for x in images[:few]],
-        ),
-        settings.pick(5, 1),
-        settings.device,
+    stock = two_views(VIEW)
+    small = compare_views(
+        'two views of an image of 32 pixels',
+        lambda: preprocessor(dict(inputs=pixels), training=True),
+        lambda: [stock(dict(img=x, img_shape=(32, 32))) for x in images[:few]],
+        (batch, few),
+        0.10,
+        settings,
     )
-    each = [value / batch for value in seconds['ours']]
-    reference = [value / few for value in seconds['theirs']]
-    return [
-        Row(
-            'two views of an image of 32 pixels',
-            f'for the batch of {batch} ({1 / median(each):.0f} images/s)',
-            "MMPretrain's transforms, image by image",
-            ratio(each, reference),
-        )
+    batch, few = settings.pick((32, 8), (4, 2))
+    noise = np.random.RandomState(0).randint(256, size=(batch, 16, 22, 3), dtype=np.uint8)
+    photos = [
+        np.asarray(Image.fromarray(x).resize((341, 256), Image.Resampling.BICUBIC)) for x in noise
     ]
+    cfg = Config.fromfile(find_shipped('configs/_base_/datasets/imagenet_mocov2.py'))
+    device_part = MODELS.build(cfg.data_preprocessor).to(settings.device)
+    host_part = two_views(cfg.crop)
+    stock_photo = two_views(stock_view(224, 0.2, blur=True))
+
+    def views_of_photos() -> None:
+        items = [host_part(dict(img=x, img_shape=x.shape[:2])) for x in photos]
+        device_part(default_collate(items), training=True)
+
+    large = compare_views(
+        'two views of 224 pixels of a decoded image of 341 x 256, MoCo v2',
+        views_of_photos,
+        lambda: [stock_photo(dict(img=x, img_shape=x.shape[:2])) for x in photos[:few]],
+        (batch, few),
+        1 / 3,
+        settings,
+    )
+    return [small, large]
+
+
+def two_views(steps: list) -> Compose:
+    return Compose(
+        [
+            TRANSFORMS.build(dict(type='MultiView', num_views=2, transforms=[steps])),
+            dict(type='PackInputs'),
+        ]
+    )
+
+
+def compare_views(what, ours, theirs, counts, limit, settings: Settings) -> Row:
+    """Both by image: a call of ours makes the views of more images than one of theirs."""
+    seconds = alternate(dict(ours=ours, theirs=theirs), settings.pick(7, 1), settings.device)
+    each = [value / counts[0] for value in seconds['ours']]
+    reference = [value / counts[1] for value in seconds['theirs']]
+    return Row(
+        what,
+        f'for the batch of {counts[0]} ({1 / median(each):.0f} images/s)',
+        f"MMPretrain's transforms, image by image ({1 / median(reference):.0f} images/s)",
+        ratio(each, reference),
+        None if settings.quick else limit,
+    )
 
 
 def features(settings: Settings) -> List[Row]:

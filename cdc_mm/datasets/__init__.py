@@ -6,7 +6,7 @@ from .imagenet_subset import ImageNetSubset
 from .listed_imagenet import ListedImageNet
 from .places205_split import Places205Split
 from .stl10 import STL10
-from .transforms import LoadImage
+from .transforms import FastRandomResizedCrop, LoadImage
 from .voc07 import VOC07
 
 __all__ = [
@@ -15,6 +15,7 @@ __all__ = [
     'CIFAR10Files',
     'CIFAR100Coarse',
     'Digits',
+    'FastRandomResizedCrop',
     'ImageFolder',
     'ImageNetSubset',
     'ListedImageNet',

@@ -1,4 +1,12 @@
 from .assigners import SinkhornAssigner
+from .augments import (
+    BatchColorJitter,
+    BatchGaussianBlur,
+    BatchRandomGrayscale,
+    BatchRandomHorizontalFlip,
+    BatchRandomResizedCrop,
+    BatchRandomSolarize,
+)
 from .clusterers import (
     ADC,
     CDC,
@@ -59,6 +67,12 @@ __all__ = [
     'AutoEncoder',
     'BaseClusterer',
     'BaseEncoder',
+    'BatchColorJitter',
+    'BatchGaussianBlur',
+    'BatchRandomGrayscale',
+    'BatchRandomHorizontalFlip',
+    'BatchRandomResizedCrop',
+    'BatchRandomSolarize',
     'CDCHead',
     'CDCLoss',
     'CDCMoCoV3',

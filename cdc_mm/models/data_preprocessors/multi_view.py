@@ -13,8 +13,9 @@ class MultiViewDataPreprocessor(SelfSupDataPreprocessor):
     """Makes the views of a whole batch at once, on the device of the model.
 
     The counterpart of mmpretrain's ``MultiView`` transform, but the steps of a view are batched
-    ones that draw their parameters for each sample apart (kornia's, as ``kornia/<Name>``), which is
-    many times faster than one image at a time in the data workers. They see RGB floats in [0, 1].
+    ones that draw their parameters for each sample apart (``Batch<Name>`` and kornia's, as
+    ``kornia/<Name>``), which is many times faster than one image at a time in the data workers.
+    They see RGB floats in [0, 1].
     In evaluation the images are only normalised.
 
     When the pipeline has made the views already (``MultiView``, say for a random crop that must
@@ -118,7 +119,7 @@ class MultiViewDataPreprocessor(SelfSupDataPreprocessor):
     def _normalize(self, image: Tensor) -> Tensor:
         if not self._enable_normalize:
             return image
-        return (image - self.mean / 255) / (self.std / 255)
+        return (image - self.mean / 255).div_(self.std / 255)
 
 
 def _steps(name: str, steps: Steps) -> List[dict]:

@@ -2,17 +2,12 @@
 _base_ = 'cifar10_images.py'
 
 view = dict(
-    crop=dict(
-        type='kornia/RandomResizedCrop',
-        size=(32, 32),
-        scale=(0.08, 1.0),
-        cropping_mode='resample',
-    ),
-    flip=dict(type='kornia/RandomHorizontalFlip'),
+    crop=dict(type='BatchRandomResizedCrop', size=32, scale=(0.08, 1.0)),
+    flip=dict(type='BatchRandomHorizontalFlip'),
     jitter=dict(
-        type='kornia/ColorJitter', brightness=0.4, contrast=0.4, saturation=0.4, hue=0.1, p=0.8
+        type='BatchColorJitter', brightness=0.4, contrast=0.4, saturation=0.4, hue=0.1, p=0.8
     ),
-    grey=dict(type='kornia/RandomGrayscale', p=0.2),
+    grey=dict(type='BatchRandomGrayscale', p=0.2),
 )
 data_preprocessor = dict(type='MultiViewDataPreprocessor', views=dict(view1=view, view2=view))
 

@@ -5,16 +5,14 @@ batch_size = 32  # on each of 8 GPUs
 num_workers = 8  # of each GPU
 image_size = 224
 
-crop = [
-    dict(type='RandomResizedCrop', scale=image_size, crop_ratio_range=(0.2, 1.0), backend='pillow'),
-    dict(type='RandomFlip', prob=0.5),
-]
+crop = [dict(type='FastRandomResizedCrop', scale=image_size, crop_ratio_range=(0.2, 1.0))]
 view = dict(
+    flip=dict(type='BatchRandomHorizontalFlip'),
     jitter=dict(
-        type='kornia/ColorJitter', brightness=0.4, contrast=0.4, saturation=0.4, hue=0.1, p=0.8
+        type='BatchColorJitter', brightness=0.4, contrast=0.4, saturation=0.4, hue=0.1, p=0.8
     ),
-    grey=dict(type='kornia/RandomGrayscale', p=0.2),
-    blur=dict(type='kornia/RandomGaussianBlur', kernel_size=(23, 23), sigma=(0.1, 2.0), p=0.5),
+    grey=dict(type='BatchRandomGrayscale', p=0.2),
+    blur=dict(type='BatchGaussianBlur', kernel_size=23, sigma=(0.1, 2.0), p=0.5),
 )
 data_preprocessor = dict(
     type='MultiViewDataPreprocessor',

@@ -5,7 +5,7 @@ _base_ = 'imagenet_mocov2.py'
 batch_size = 512  # on each of 8 GPUs
 
 jitter = dict(saturation=0.2)
-solarize = dict(type='kornia/RandomSolarize', thresholds=(0.5, 0.5), additions=(0.0, 0.0), p=0.2)
+solarize = dict(type='BatchRandomSolarize', threshold=0.5, p=0.2)
 data_preprocessor = dict(
     views=dict(
         view1=dict(jitter=jitter, blur=dict(p=1.0)),

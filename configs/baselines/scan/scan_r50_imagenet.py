@@ -36,12 +36,12 @@ pipeline = [
     dict(type='PackInputs'),
 ]
 augment = dict(
-    crop=dict(type='kornia/RandomResizedCrop', size=(image_size, image_size), scale=(0.2, 1.0)),
-    flip=dict(type='kornia/RandomHorizontalFlip', p=0.5),
+    crop=dict(type='BatchRandomResizedCrop', size=image_size, scale=(0.2, 1.0)),
+    flip=dict(type='BatchRandomHorizontalFlip'),
     jitter=dict(
-        type='kornia/ColorJitter', brightness=0.4, contrast=0.4, saturation=0.4, hue=0.1, p=0.8
+        type='BatchColorJitter', brightness=0.4, contrast=0.4, saturation=0.4, hue=0.1, p=0.8
     ),
-    grey=dict(type='kornia/RandomGrayscale', p=0.2),
+    grey=dict(type='BatchRandomGrayscale', p=0.2),
 )
 train_images = dict(type='ListedImageNet', data_root=data_root, split='train', pipeline=pipeline)
 test_images = dict(type='ListedImageNet', data_root=data_root, split='val', pipeline=pipeline)
