@@ -106,7 +106,7 @@ def flip(images: Tensor, index: Tensor) -> Tensor:
         Tensor: A new tensor.
     """
     index = index.to(images.device, non_blocking=True)
-    return images.index_copy(0, index, images[index].flip(-1))
+    return images.index_copy(0, index, images.index_select(0, index).flip(-1))
 
 
 def to_grey(images: Tensor) -> Tensor:
@@ -126,7 +126,7 @@ def grayscale(images: Tensor, index: Tensor) -> Tensor:
         Tensor: Shape (B, 3, H, W), of equal channels there.
     """
     index = index.to(images.device, non_blocking=True)
-    chosen = images[index]
+    chosen = images.index_select(0, index)
     return images.index_copy(0, index, to_grey(chosen)[:, None].expand_as(chosen))
 
 
@@ -143,7 +143,7 @@ def solarize(images: Tensor, index: Tensor, threshold: Tensor) -> Tensor:
     """
     index = index.to(images.device, non_blocking=True)
     threshold = threshold.to(images.device, images.dtype, non_blocking=True)[:, None, None, None]
-    chosen = images[index]
+    chosen = images.index_select(0, index)
     return images.index_copy(0, index, torch.where(chosen >= threshold, 1 - chosen, chosen))
 
 
@@ -173,7 +173,7 @@ def color_jitter(images: Tensor, index: Tensor, factors: Tensor, order: Tensor) 
     for place in range(4):
         for part in _blocks((places == place).nonzero()[:, 0], images):
             here = index[part].to(images.device, non_blocking=True)
-            chosen = images[here]
+            chosen = images.index_select(0, here)
             weights = terms[part].to(images.device, images.dtype, non_blocking=True)
             turn = factors[part, 3].to(images.device, images.dtype, non_blocking=True)
             for step in range(4):
@@ -230,21 +230,18 @@ def gaussian_blur(images: Tensor, index: Tensor, sigma: Tensor, kernel_size: int
     Returns:
         Tensor: A new tensor.
     """
-    images = images.clone()
     radius = kernel_size // 2
     taps = torch.arange(-radius, radius + 1)
     kernel = torch.exp(-0.5 * (taps / sigma[:, None]).square())
     kernel = kernel / kernel.sum(dim=1, keepdim=True)
     height, width = images.shape[2:]
-    for part in _blocks(torch.arange(len(index)), images):
-        here = index[part].to(images.device, non_blocking=True)
-        weights = kernel[part].to(images.device, images.dtype, non_blocking=True)
-        weights = weights.repeat_interleave(images.shape[1], dim=0)
-        padded = F.pad(images[here], [radius] * 4, mode='reflect').flatten(0, 1)[None]
-        wide = F.conv2d(padded, weights[:, None, None, :], groups=len(weights))
-        blurred = F.conv2d(wide, weights[:, None, :, None], groups=len(weights))
-        images.index_copy_(0, here, blurred.view(len(part), -1, height, width))
-    return images
+    index = index.to(images.device, non_blocking=True)
+    weights = kernel.to(images.device, images.dtype, non_blocking=True)
+    weights = weights.repeat_interleave(images.shape[1], dim=0)
+    padded = F.pad(images.index_select(0, index), [radius] * 4, mode='reflect')
+    wide = F.conv2d(padded.flatten(0, 1)[None], weights[:, None, None, :], groups=len(weights))
+    blurred = F.conv2d(wide, weights[:, None, :, None], groups=len(weights))
+    return images.index_copy(0, index, blurred.view(len(index), -1, height, width))
 
 
 def _blocks(numbers: Tensor, images: Tensor) -> Iterator[Tensor]:
