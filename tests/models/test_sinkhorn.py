@@ -4,6 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from helpers import run_ranks
+from scipy.special import logsumexp
 
 from cdc_mm.models.assigners import SinkhornAssigner, sinkhorn_knopp
 
@@ -18,6 +19,15 @@ def reference(scores, epsilon, iterations, sizes=None):
         q *= shares[:, None] / q.sum(axis=1, keepdims=True)
         q /= q.sum(axis=0, keepdims=True) * b
     return (q * b).T
+
+
+def log_reference(scores, epsilon, iterations, sizes=1.0):
+    """The same in the log domain, where nothing over- or underflows."""
+    log_plan = scores.double().numpy() / epsilon
+    for _ in range(iterations):
+        log_plan = log_plan - logsumexp(log_plan, axis=0, keepdims=True) + np.log(sizes)
+        log_plan = log_plan - logsumexp(log_plan, axis=1, keepdims=True)
+    return np.exp(log_plan)
 
 
 def unit_scores(b, k, seed=0, spread=1.0):
@@ -102,6 +112,40 @@ def test_equal_sizes_given_are_the_default():
     torch.testing.assert_close(result, sinkhorn_knopp(scores), rtol=0, atol=1e-6)
 
 
+def far_scores(b, k, scale):
+    """Scores with rows and columns that lie far from each other."""
+    generator = torch.Generator().manual_seed(0)
+    shapes = (b, k), (b, 1), (1, k)
+    return scale * sum(torch.randn(shape, generator=generator) for shape in shapes)
+
+
+@pytest.mark.parametrize('iterations', [1, 3, 4, 5, 9, 40])
+@pytest.mark.parametrize('scale', [5.0, 50.0, 1000.0])
+@pytest.mark.parametrize('shape', [(64, 6), (200, 6), (5, 6)])
+def test_far_scores_equal_the_log_domain(shape, scale, iterations):
+    scores = far_scores(*shape, scale)
+    expected = log_reference(scores, 0.05, iterations, SIZES)
+    for dtype, atol in ((torch.float64, 1e-10), (torch.float32, 1e-3)):
+        result = sinkhorn_knopp(scores.to(dtype), 0.05, iterations, torch.tensor(SIZES))
+        np.testing.assert_allclose(result.numpy(), expected, rtol=0, atol=atol)
+
+
+def test_float32_stays_near_after_many_rounds():
+    """Exponents are kept small, as errors are as large as what they are errors of."""
+    generator = torch.Generator().manual_seed(0)
+    scores = 20 * torch.randn(300, 50, generator=generator)
+    result = sinkhorn_knopp(scores, 0.02, 100)
+    expected = log_reference(scores, 0.02, 100)
+    np.testing.assert_allclose(result.numpy(), expected, rtol=0, atol=4e-5)
+
+
+def test_autocast_changes_nothing():
+    scores = unit_scores(64, 10)
+    with torch.autocast('cpu', torch.bfloat16):
+        result = sinkhorn_knopp(scores)
+    assert torch.equal(result, sinkhorn_knopp(scores))
+
+
 @pytest.mark.parametrize('epsilon', [0.05, 1e-3])
 @pytest.mark.parametrize('scale', [1.0, 50.0])
 def test_finite_for_sharp_and_large_scores(epsilon, scale):
@@ -151,6 +195,17 @@ def test_two_ranks_equal_one_process(sizes):
     scores = unit_scores(64, 10)
     parts = run_ranks(2, _sinkhorn_part, scores, sizes)
     torch.testing.assert_close(torch.cat(parts), sinkhorn_knopp(scores), rtol=0, atol=1e-6)
+
+
+def _far_part(rank, world_size, scores):
+    return sinkhorn_knopp(scores.split([50, 14])[rank], iterations=9)
+
+
+def test_far_scores_on_two_ranks_equal_one_process():
+    scores = far_scores(64, 10, 50.0).double()
+    parts = run_ranks(2, _far_part, scores)
+    expected = sinkhorn_knopp(scores, iterations=9)
+    torch.testing.assert_close(torch.cat(parts), expected, rtol=0, atol=1e-10)
 
 
 def test_top_up_on_two_ranks_equals_one_process():

@@ -1,9 +1,14 @@
 from typing import Optional
 
 import torch
+from mmengine.dist import all_reduce
 from torch import Tensor
 
-from ..utils import as_float, gather_rows
+from ..utils import full_precision
+
+# Rounds on one kernel: each may pull the scalings of its columns apart by B K at most, and four
+# keep them within what float32 can hold.
+_ROUNDS = 4
 
 
 @torch.no_grad()
@@ -17,8 +22,13 @@ def sinkhorn_knopp(
 
     Scales the rows and columns of ``exp(scores / epsilon)`` in turn until every cluster holds its
     mass (`Cuturi, 2013 <https://arxiv.org/abs/1306.0895>`_, algorithm 1); ends on the rows, so that
-    each sample's assignment is a distribution. Works in the log domain in float32 (float64 stays
-    float64), so nothing overflows whatever ``epsilon`` is.
+    each sample's assignment is a distribution. Works in float32 (float64 stays float64).
+
+    The scalings are two vectors, so that a round is two products of a matrix with a vector. Nothing
+    over- or underflows whatever ``epsilon`` is: the kernel has the largest score of each column
+    taken off, then that of each row, which leaves a large entry in every row and every column; and
+    after some rounds the scalings are taken into the exponents (`Schmitzer, 2019
+    <https://arxiv.org/abs/1610.06519>`_, section 3).
 
     Under ``torch.distributed`` the batch is the union of all ranks' rows: the column sums run over
     all of them, and the result is what one process with the whole batch gets. Ranks may hold
@@ -47,28 +57,40 @@ def sinkhorn_knopp(
         raise ValueError(f'epsilon must be above 0, got {epsilon}')
     if iterations < 1:
         raise ValueError(f'iterations must be at least 1, got {iterations}')
+    if sizes is None:
+        sizes = torch.ones(scores.shape[1], device=scores.device)
+    elif sizes.shape != scores.shape[1:]:
+        raise ValueError(f'sizes must have shape (K,), got {tuple(sizes.shape)}')
+    return _scale(scores, epsilon, iterations, sizes)
 
-    log_plan = as_float(scores) / epsilon
-    if sizes is not None:
-        if sizes.shape != scores.shape[1:]:
-            raise ValueError(f'sizes must have shape (K,), got {tuple(sizes.shape)}')
-        log_sizes = sizes.to(log_plan).log()
+
+@full_precision  # as autocast would round the products
+def _scale(scores: Tensor, epsilon: float, iterations: int, sizes: Tensor) -> Tensor:
+    sizes = sizes.to(scores)
+    sizes = sizes / sizes.max()
+    log_kernel = (scores - _largest_of_columns(scores)).div_(epsilon)
+    largest = log_kernel.amax(dim=1)
+    kernel = torch.softmax(log_kernel, dim=1)
+    # Gives back what softmax has taken off the rows: the first sums are those of the columns.
+    rows = largest.exp_().div_(kernel.amax(dim=1))
+    columns = None
     for iteration in range(iterations):
-        # Scaling the plan itself keeps its entries, and with them float32's errors, small; kept
-        # apart, the two scalings would be differences of numbers as large as 1 / epsilon.
-        columns = _sum_columns(log_plan)
-        log_plan -= torch.logsumexp(gather_rows(columns), dim=0, keepdim=True)
-        if sizes is not None:
-            log_plan += log_sizes
-        if iteration < iterations - 1:
-            log_plan = torch.log_softmax(log_plan, dim=1)
-    return torch.softmax(log_plan, dim=1)
+        if iteration and iteration % _ROUNDS == 0:
+            del kernel
+            log_kernel += columns.log()
+            # Small numbers have small errors.
+            log_kernel -= log_kernel.amax(dim=1, keepdim=True)
+            kernel = torch.softmax(log_kernel, dim=1)
+            rows = torch.ones_like(rows)
+        sums = torch.mv(kernel.T, rows)
+        all_reduce(sums)
+        columns = sizes / sums
+        rows = torch.mv(kernel, columns).reciprocal_()
+    return kernel.mul_(columns).mul_(rows[:, None])
 
 
-def _sum_columns(log_plan: Tensor) -> Tensor:
-    """``torch.logsumexp(log_plan, dim=0, keepdim=True)``, several times as fast on a CPU."""
-    if not len(log_plan):  # on a rank without rows
-        return torch.logsumexp(log_plan, dim=0, keepdim=True)
-    # As it does, with a number in place of the largest of a column of -inf.
-    largest = log_plan.amax(dim=0, keepdim=True).clamp_(min=torch.finfo(log_plan.dtype).min)
-    return (log_plan - largest).exp_().sum(dim=0, keepdim=True).log_().add_(largest)
+def _largest_of_columns(scores: Tensor) -> Tensor:
+    # A rank without rows has none.
+    largest = scores.amax(dim=0) if len(scores) else scores.new_full(scores.shape[1:], -torch.inf)
+    all_reduce(largest, 'max')
+    return largest
