@@ -4,7 +4,7 @@
 _base_ = ['../_base_/datasets/lite0_rows.py', '../_base_/default_runtime.py']
 
 num_clusters = 10
-num_heads = 32
+num_heads = 64
 num_components = 128
 epochs = 50
 batch_size = 1000

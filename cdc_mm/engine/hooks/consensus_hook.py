@@ -28,14 +28,14 @@ class ConsensusHook(Hook):
     One rank decides, all get the same, and checkpoints keep it.
 
     Args:
-        share (float): Of the heads that vote, in (0, 1]. Defaults to 0.25.
+        share (float): Of the heads that vote, in (0, 1]. Defaults to 0.5.
         restarts (int): Of k-means. Defaults to 10.
 
     Raises:
         ValueError: If a value is out of range.
     """
 
-    def __init__(self, share: float = 0.25, restarts: int = 10) -> None:
+    def __init__(self, share: float = 0.5, restarts: int = 10) -> None:
         if not 0 < share <= 1:
             raise ValueError(f'share must be above 0 and at most 1, got {share}')
         if restarts < 1:

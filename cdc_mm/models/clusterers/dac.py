@@ -25,7 +25,7 @@ class DAC(BaseClusterer):
     paper x grows after each epoch, by the gradient of their difference; here as much in equal steps
     through the epoch. There training ends when they meet; here it goes on with all pairs. Chosen
     here, where the paper says nothing: scores are standardised by batch norm, without which all
-    pairs begin as equal.
+    pairs begin as equal, and below 0 cut off, as in its authors' code.
 
     Args:
         num_clusters (int): K.
@@ -64,7 +64,7 @@ class DAC(BaseClusterer):
         if threshold_lr <= 0:
             raise ValueError(f'threshold_lr must be above 0, got {threshold_lr}')
         self.label_feature = nn.Sequential(
-            nn.Linear(width, num_clusters), nn.BatchNorm1d(num_clusters)
+            nn.Linear(width, num_clusters), nn.BatchNorm1d(num_clusters), nn.ReLU()
         )
         self.threshold_lr = threshold_lr
         self.num_images = None

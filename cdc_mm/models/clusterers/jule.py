@@ -21,8 +21,9 @@ class JULE(BaseClusterer):
 
     Implementation of `Joint Unsupervised Learning of Deep Representations and Image Clusters
     <https://arxiv.org/abs/1604.03628>`_ (CVPR 2016, section 3). Chosen here: a batch is any images,
-    not whole clusters, so that with two views each of them each has a positive; negatives are the
-    nearest rows of other clusters in the batch, where there they are of the nearest clusters; new
+    not whole clusters, so that with two views of them each has a positive; negatives are all rows of
+    other clusters in the batch, of which the paper's code draws 20 (the nearest ones alone pull all
+    features together); new
     images, which the paper does not cluster, go to the nearest centre. Merging holds
     matrices of all pairs of its first clusters, about a third as many as images: it is for small
     data.
@@ -32,9 +33,7 @@ class JULE(BaseClusterer):
         backbone (dict): Config of an encoder or of any backbone, which is trained.
         embed_dim (int): Width of the embeddings. Defaults to 160, the paper's.
         margin (float): See :func:`cluster_triplets`. Defaults to 0.2, the paper's.
-        gamma (float): See :func:`cluster_triplets`. Defaults to 2, that of the paper's code.
-        num_negatives (int): See :func:`cluster_triplets`. Defaults to 5, the paper's number of
-            neighbouring clusters.
+        gamma (float): See :func:`cluster_triplets`. Defaults to 1, that of the paper's code.
         data_preprocessor (dict, optional): Config of the preprocessor.
 
     Raises:
@@ -55,8 +54,7 @@ class JULE(BaseClusterer):
         backbone: dict,
         embed_dim: int = 160,
         margin: float = 0.2,
-        gamma: float = 2.0,
-        num_negatives: int = 5,
+        gamma: float = 1.0,
         data_preprocessor: Optional[Union[dict, nn.Module]] = None,
         init_cfg: Optional[dict] = None,
     ) -> None:
@@ -64,16 +62,14 @@ class JULE(BaseClusterer):
         super().__init__(num_clusters, encoder, data_preprocessor, init_cfg)
         if encoder.frozen:
             raise ValueError('JULE trains its encoder, and this one is frozen')
-        for name, value in (('embed_dim', embed_dim), ('num_negatives', num_negatives)):
-            if value < 1:
-                raise ValueError(f'{name} must be at least 1, got {value}')
+        if embed_dim < 1:
+            raise ValueError(f'embed_dim must be at least 1, got {embed_dim}')
         if margin < 0:
             raise ValueError(f'margin must not be negative, got {margin}')
         if gamma <= 0:
             raise ValueError(f'gamma must be above 0, got {gamma}')
         self.margin = margin
         self.gamma = gamma
-        self.num_negatives = num_negatives
         self.embedding = nn.Linear(encoder.feat_dim, embed_dim)
         self.feature_clusters = FeatureClusters([num_clusters], embed_dim)
 
@@ -103,5 +99,5 @@ class JULE(BaseClusterer):
         z = self.embed(rows)['z']
         labels = self.feature_clusters.labels[0, batch['sample_idx']].repeat(2)
         self.count_clusters((z.detach() @ self.feature_clusters.centers.T).argmax(dim=1))
-        loss = cluster_triplets(z, labels, self.margin, self.gamma, self.num_negatives)
+        loss = cluster_triplets(z, labels, self.margin, self.gamma)
         return dict(loss_triplets=loss)
