@@ -30,10 +30,9 @@ class OptionsAction(DictAction):
             try:
                 return _value(ast.parse(val.strip(), mode='eval').body)
             except (SyntaxError, TypeError, ValueError):
-                message = (
-                    f'cannot read the value {val}: write dict(key=value, ...) with texts in quotes'
-                )
-                raise argparse.ArgumentError(None, message) from None
+                raise argparse.ArgumentError(
+                    None, f'cannot read {val}: write dict(key=value, ...) with texts in quotes'
+                ) from None
         if ',' in val or val.startswith(('(', '[')):
             return DictAction._parse_iterable(val)
         return DictAction._parse_int_float_bool(val.strip('\'"'))
@@ -50,5 +49,6 @@ def add_shared_args(parser: argparse.ArgumentParser) -> None:
         '--cfg-options',
         nargs='+',
         action=OptionsAction,
-        help='override config entries: key=value ..., nested keys with dots, lists as key="[a,b]", dicts as key="dict(a=1)"',
+        help='override config entries: key=value ..., nested keys with dots, '
+        'lists as key="[a,b]", dicts as key="dict(a=1)"',
     )

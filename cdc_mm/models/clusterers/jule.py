@@ -20,13 +20,12 @@ class JULE(BaseClusterer):
     (:func:`cluster_triplets`). An image is predicted by the nearest centre of K clusters.
 
     Implementation of `Joint Unsupervised Learning of Deep Representations and Image Clusters
-    <https://arxiv.org/abs/1604.03628>`_ (CVPR 2016, section 3). Chosen here: a batch is any images,
-    not whole clusters, so that with two views of them each has a positive; negatives are all rows of
-    other clusters in the batch, of which the paper's code draws 20 (the nearest ones alone pull all
-    features together); new
-    images, which the paper does not cluster, go to the nearest centre. Merging holds
-    matrices of all pairs of its first clusters, about a third as many as images: it is for small
-    data.
+    <https://arxiv.org/abs/1604.03628>`_ (CVPR 2016, section 3). Chosen here: a batch is any
+    images, not whole clusters, so that with two views of them each has a positive; negatives are
+    all rows of other clusters in the batch, of which the paper's code draws 20 (the nearest ones
+    alone pull all features together); new images, which the paper does not cluster, go to the
+    nearest centre. Merging holds matrices of all pairs of its first clusters, about a third as
+    many as images: it is for small data.
 
     Args:
         num_clusters (int): K.

@@ -1,5 +1,5 @@
-# DAC on the digits, with network, data and schedule of cdc_digits.py. Images as they are: of strongly
-# changed ones, an untrained network decides wrongly which are alike.
+# DAC on the digits, with network, data and schedule of cdc_digits.py. Images as they are: of
+# strongly changed ones, an untrained network decides wrongly which are alike.
 _base_ = '../../_base_/clusterer_digits.py'
 
 num_clusters = 10

@@ -1,5 +1,5 @@
-# DAC on CIFAR-10 (Table 1), with network, data and schedule of cdc_r18_cifar10.py; images as they are. In its
-# paper: a ConvNet of its own, RMSprop with lr 1e-3, batches of 32.
+# DAC on CIFAR-10 (Table 1), with network, data and schedule of cdc_r18_cifar10.py; images as they
+# are. In its paper: a ConvNet of its own, RMSprop with lr 1e-3, batches of 32.
 _base_ = '../../_base_/clusterer_r18_cifar10.py'
 
 num_clusters = 10
