@@ -30,6 +30,8 @@ class OptionsAction(DictAction):
             try:
                 return _value(ast.parse(val.strip(), mode='eval').body)
             except (SyntaxError, TypeError, ValueError):
+                if 'dict(' not in val:
+                    return val  # a text such as '{x}'
                 raise argparse.ArgumentError(
                     None, f'cannot read {val}: write dict(key=value, ...) with texts in quotes'
                 ) from None

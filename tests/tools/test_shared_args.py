@@ -25,6 +25,8 @@ def options(*values):
         ('a=[dict(x=(1, 2)), 3]', [dict(x=(1, 2)), 3]),
         ("a={'b': [1]}", dict(b=[1])),
         ('a=My Photos', 'My Photos'),
+        ('a={x}', '{x}'),
+        ('a={:d}.pth', '{:d}.pth'),
         ('a=[1,2.5,x]', [1, 2.5, 'x']),
     ],
 )
