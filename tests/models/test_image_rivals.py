@@ -162,8 +162,8 @@ def test_thresholds_move_until_they_meet():
 
 
 def test_scores_are_standardised_and_cut_off_below_0():
-    model = build('dac').train()
-    x = rows(N, model.label_feature[0].in_features)
+    model = MODELS.build(dict(type='DAC', num_clusters=K, in_channels=6)).double()
+    x = rows(N, 6)
     linear = model.label_feature[0](x).detach().numpy()
     expected = (linear - linear.mean(0)) / np.sqrt(linear.var(0) + 1e-5)
     np.testing.assert_allclose(
