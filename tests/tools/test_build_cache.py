@@ -68,6 +68,22 @@ def test_mistakes_are_told_in_one_line(call, tmp_path, arguments, message):
         call('build_cache', *paths, options=None)
 
 
+@pytest.mark.parametrize(
+    ('config', 'loaders'),
+    [
+        ('cdc_r50_imagenet', ('train', 'val', 'test')),
+        ('cdc_r50_imagenet_mocov3', ('train', 'val', 'test')),
+        ('baselines/simclr/simclr_r50_imagenet', ('train',)),
+        ('linear/linear_r50_imagenet_adco', ('train', 'val', 'test')),
+    ],
+)
+def test_one_name_reaches_the_pipelines_of_a_config(config, loaders):
+    for cache in (None, 'CACHE'):
+        cfg = read_config(f'configs/{config}.py', dict(image_cache=cache) if cache else {})
+        for name in loaders:
+            assert cfg[f'{name}_dataloader'].dataset.pipeline[0].cache == cache, name
+
+
 def test_a_cache_that_is_none_is_told_before_training(call, tmp_path):
     photos = generated.image_folder(tmp_path / 'photos', images_per_class=8, size=44)
     with pytest.raises(SystemExit, match=r'is no cache of images: run tools/build_cache\.py'):
