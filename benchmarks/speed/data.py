@@ -5,7 +5,7 @@ import io
 import tempfile
 from pathlib import Path
 from statistics import median
-from typing import List
+from typing import Callable, List, Optional, Tuple
 
 import kept_memory
 import numpy as np
@@ -24,6 +24,7 @@ from sklearn.metrics import (
 from sklearn.neighbors import NearestNeighbors
 from torch.utils.data import DataLoader, Dataset
 
+from cdc_mm.datasets.cache_building import build_cache
 from cdc_mm.evaluation.functional import label_metrics
 from cdc_mm.features import EncoderRows, nearest_neighbors
 from cdc_mm.shipped import find_shipped
@@ -159,14 +160,43 @@ def features(settings: Settings) -> List[Row]:
     ]
 
 
-def write_images(folder: Path, count: int) -> List[Path]:
-    """Smooth coloured JPEG files of 160 x 200 pixels."""
+def decoded(settings: Settings) -> List[Row]:
+    """The data worker's part of MoCo v2's views, from files and from a cache of decoded images."""
+    count = settings.pick(100, 4)
+    with tempfile.TemporaryDirectory() as folder:
+        paths = write_images(Path(folder) / 'images', count, (500, 375))
+        cache = Path(folder) / 'cache'
+        with contextlib.redirect_stdout(io.StringIO()):
+            build_cache(paths[0].parent, cache, num_workers=0)
+
+        def load_and_crop(cache: Optional[Path]) -> Callable:
+            cfg = Config.fromfile(find_shipped('configs/_base_/datasets/imagenet_mocov2.py'))
+            cfg.train_pipeline[0].cache = cache
+            pipeline = Compose(cfg.train_pipeline)
+            return lambda: [pipeline(dict(img_path=str(path))) for path in paths]
+
+        seconds = alternate(
+            dict(ours=load_and_crop(cache), theirs=load_and_crop(None)), settings.pick(9, 1)
+        )
+    speeds = [f'{count / median(seconds[name]):.0f} images/s' for name in ('ours', 'theirs')]
+    return [
+        Row(
+            'JPEG files of 500 x 375 to two crops of 224 pixels, MoCo v2',
+            f'LoadImage with a cache of 256 pixels ({speeds[0]})',
+            f'LoadImage from files ({speeds[1]})',
+            ratio(seconds['ours'], seconds['theirs']),
+        )
+    ]
+
+
+def write_images(folder: Path, count: int, size: Tuple[int, int] = (200, 160)) -> List[Path]:
+    """Smooth coloured JPEG files of a width and height in pixels."""
     folder.mkdir()
     rng = np.random.RandomState(0)
     paths = [folder / f'{i:04d}.jpg' for i in range(count)]
     for path in paths:
         small = Image.fromarray(rng.randint(256, size=(10, 12, 3), dtype=np.uint8))
-        small.resize((200, 160), Image.BICUBIC).save(path)
+        small.resize(size, Image.BICUBIC).save(path)
     return paths
 
 
