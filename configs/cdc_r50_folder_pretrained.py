@@ -11,6 +11,7 @@ epochs = 100
 batch_size = 256
 num_workers = 2  # that read images for the network
 image_size = 224
+image_cache = None  # or what tools/build_cache.py made of data_root, see docs/scale.md
 load_from = 'checkpoints/moco_v2_800ep_pretrain.pth.tar'
 store_dir = 'work_dirs/features'
 custom_hooks = [dict(type='PretrainedBackboneHook')]
@@ -58,7 +59,7 @@ data_preprocessor = dict(
 
 # A photograph that cannot be read is left out, in training and test.
 pipeline = [
-    dict(type='LoadImage', on_error='blank', min_side=image_size * 16 // 7),
+    dict(type='LoadImage', on_error='blank', min_side=image_size * 16 // 7, cache=image_cache),
     dict(type='ResizeEdge', scale=image_size * 8 // 7, edge='short', backend='pillow'),
     dict(type='CenterCrop', crop_size=image_size),
     dict(type='PackInputs'),

@@ -545,6 +545,20 @@ def test_images_are_read_by_load_image(path):
             assert (steps[0] == 'LoadImage') == of_files and 'LoadImageFromFile' not in steps
 
 
+def test_image_cache_reaches_every_step_that_reads_images():
+    """Of the configs that have the name; in the others it is refused."""
+    found = []
+    for path in CONFIGS:
+        if 'image_cache' not in Config.fromfile(ROOT / path):
+            continue
+        cfg = apis.read_config(str(ROOT / path), dict(image_cache='cache'))
+        pipelines = [images_of(cfg[field]).pipeline for field in LOADERS if cfg[field] is not None]
+        steps = [step for steps in pipelines for step in steps if step.type == 'LoadImage']
+        assert steps and all(step.cache == 'cache' for step in steps), path
+        found.append(Path(path).stem)
+    assert {'cdc_r50_imagenet', 'cdc_r18_folder', 'linear_r50_places205'} < set(found)
+
+
 def test_small_images_in_a_flat_folder(tmp_path, monkeypatch):
     """Of any size; as typed: data_root=images num_clusters=3 train_prefix= test_prefix=."""
     monkeypatch.chdir(tmp_path)

@@ -9,7 +9,7 @@ data_root = 'data/places205'
 image_size = 224
 
 test_pipeline = [
-    dict(type='LoadImage'),
+    dict(type='LoadImage', cache=_base_.image_cache),
     dict(type='Resize', scale=(image_size * 8 // 7, image_size * 8 // 7), backend='pillow'),
     dict(type='CenterCrop', crop_size=image_size),
     dict(type='PackInputs'),
