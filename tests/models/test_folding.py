@@ -117,7 +117,7 @@ class OneWeight(Block):
         self.other.weight = self.conv.weight
 
     def middle(self, x):
-        return self.other(self.norm(self.conv(x)))
+        return self.norm(self.other(self.norm(self.conv(x))))
 
 
 class Parametrized(Block):
