@@ -103,7 +103,7 @@ def features(settings: Settings) -> List[Row]:
     names = 'EncoderRows', 'a plain loop of timm and DataLoader'
     if importlib.util.find_spec('timm') is None:
         return [Row(name, *names, None, note='skipped: timm is not installed')]
-    count, size = settings.pick((512, 128), (6, 32))
+    count, size = settings.pick((256, 128), (6, 32))
     sides = dict(ours=['ours'], theirs=['timm'], kept=['timm', '--kept'])
     cpu = {side: [] for side in sides}
     with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
@@ -127,7 +127,7 @@ def features(settings: Settings) -> List[Row]:
                 cpu[side].append(float(process.stdout.readline()))
 
             passes[side] = one_pass
-        seconds = alternate(passes, settings.pick(4, 1))
+        seconds = alternate(passes, settings.pick(3, 1))
     rows = []
     for side, reference in (('theirs', names[1]), ('kept', f'{names[1]}, freed memory kept')):
         spent = ratio(cpu['ours'][1:], cpu[side][1:])
