@@ -22,6 +22,8 @@ _WARNINGS_OF_NO_USE = (
     # mmengine's own arguments, and its schedulers' count of the step before the first one.
     '`broadcast_buffers` is deprecated',
     'Detected call of `lr_scheduler.step',
+    # mmpretrain reads the files of Fashion-MNIST so, and only looks at them.
+    'The given NumPy array is not writable',
 )
 
 _quiet = False  # whether nothing is shown

@@ -11,6 +11,7 @@ epochs = 400
 batch_size = 256
 lr = 0.03  # of a batch of 256: the CIFAR-10 recipe's 0.06 for 512
 num_workers = 8
+image_cache = None  # or what tools/build_cache.py made of data_root, see docs/scale.md
 
 model = dict(
     backbone=dict(type='ResNet'),  # with the stem for photographs
@@ -39,12 +40,12 @@ data_preprocessor = dict(
 
 train_pipeline = [
     # Of the smallest crop, 20 % of the image at 3:4, the shorter side still has image_size pixels.
-    dict(type='LoadImage', on_error='skip', min_side=image_size * 8 // 3),
+    dict(type='LoadImage', on_error='skip', min_side=image_size * 8 // 3, cache=image_cache),
     dict(type='MultiView', num_views=2, transforms=[crop]),
     dict(type='PackInputs'),
 ]
 test_pipeline = [
-    dict(type='LoadImage', min_side=image_size * 16 // 7),
+    dict(type='LoadImage', min_side=image_size * 16 // 7, cache=image_cache),
     dict(type='ResizeEdge', scale=image_size * 8 // 7, edge='short', backend='pillow'),
     dict(type='CenterCrop', crop_size=image_size),
     dict(type='PackInputs'),

@@ -33,7 +33,7 @@ def test_everything_runs_at_toy_size(run, capsys):
     whats = ' '.join(row.what for row in rows)
     for name in (
         'training step', 'waits for data', 'views', 'momentum encoder', 'LARS', 'Sinkhorn',
-        'InfoNCE', 'rows of JPEG', 'neighbours', 'predictions',
+        'InfoNCE', 'JPEG files of 500', 'rows of JPEG', 'neighbours', 'predictions',
     ):  # fmt: skip
         assert name in whats, name
     # LARS and the momentum encoder in a number of calls that does not grow with the network.

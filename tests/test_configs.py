@@ -39,7 +39,8 @@ ON_ROWS = dict(
 )
 # Batches that make one or two of the few training images.
 BATCH_SIZES = dict(
-    CIFAR10Files=10, CIFAR100Coarse=2, Digits=4, FashionMNIST=4, ImageFolder=4, ListedImageNet=2,
+    CIFAR10Files=10, CIFAR100Coarse=2, Digits=4, FashionMNISTFiles=4, ImageFolder=4,
+    ListedImageNet=2,
     ImageNetSubset=2, Places205Split=2, STL10=2, VOC07=3,
 )  # fmt: skip
 
@@ -91,7 +92,7 @@ def generate_data(cfg, monkeypatch):
     make = dict(
         CIFAR10Files=lambda root: generated.cifar10(root, monkeypatch),
         CIFAR100Coarse=lambda root: generated.cifar100(root, monkeypatch),
-        FashionMNIST=generated.fashion_mnist,
+        FashionMNISTFiles=generated.fashion_mnist,
         ImageFolder=generated.image_folder,
         ListedImageNet=generated.imagenet,
         ImageNetSubset=generated.imagenet,
@@ -538,7 +539,7 @@ def test_images_are_read_by_load_image(path):
                 'CIFAR10Files',
                 'CIFAR100Coarse',
                 'Digits',
-                'FashionMNIST',
+                'FashionMNISTFiles',
                 'STL10',
             )
             assert (steps[0] == 'LoadImage') == of_files and 'LoadImageFromFile' not in steps

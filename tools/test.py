@@ -98,12 +98,18 @@ def stem(path: str) -> str:
 
 def use_folder(cfg: Config, folder: str) -> None:
     """Test on the images below a folder, prepared as the config's own."""
+    from cdc_mm import apis
+
     pipeline = cfg.test_dataloader.dataset.get('pipeline', [])
     if not any(step.type.startswith('LoadImage') for step in pipeline):
         raise ValueError(
             f"--data {folder}: the config's test images are no files, so that its pipeline reads "
             'none. Use a config of a folder with the same network.'
         )
+    for step in pipeline:
+        # That of the images of the config has none of others.
+        if step.get('cache') is not None and not apis.ImageCache(step.cache).covers(folder):
+            step.cache = None
     cfg.test_dataloader.dataset = dict(type='ImageFolder', data_root=folder, pipeline=pipeline)
 
 

@@ -12,6 +12,7 @@ BENCHMARKS = dict(
     optimizers=parts.optimizers,
     sinkhorn=parts.sinkhorn,
     losses=parts.losses,
+    decoded=data.decoded,
     features=data.features,
     neighbors=data.neighbors,
     evaluation=data.evaluation,

@@ -97,7 +97,7 @@ def swav_sinkhorn(scores: Tensor, epsilon: float = 0.05, iterations: int = 3) ->
 
 
 def sinkhorn(settings: Settings) -> List[Row]:
-    sizes = [settings.pick((4096, 1000), (64, 10))]
+    sizes = settings.pick([(4096, 1000), (4096, 10)], [(64, 10)])
     if settings.device != 'cpu' and not settings.quick:
         sizes.append((65_536, 21_000))
     rows = []

@@ -9,6 +9,8 @@ from cdc_mm.checkpoints import (
     read_state_dict,
     trust_checkpoints,
 )
+from cdc_mm.datasets.cache_building import build_cache
+from cdc_mm.datasets.image_cache import ImageCache
 from cdc_mm.engine import (
     build_runner,
     claim_work_dir,
@@ -60,9 +62,11 @@ __all__ = [
     'ClusterInferencer',
     'FeatureExtractor',
     'Features',
+    'ImageCache',
     'ImageClusterer',
     'ImagesToClusters',
     'NumClusters',
+    'build_cache',
     'build_runner',
     'check_backbone',
     'check_checkpoint',

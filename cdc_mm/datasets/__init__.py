@@ -1,6 +1,7 @@
 from .cifar10_files import CIFAR10Files
 from .cifar100_coarse import CIFAR100Coarse
 from .digits import Digits
+from .fashion_mnist_files import FashionMNISTFiles
 from .image_folder import ImageFolder
 from .imagenet_subset import ImageNetSubset
 from .listed_imagenet import ListedImageNet
@@ -15,6 +16,7 @@ __all__ = [
     'CIFAR10Files',
     'CIFAR100Coarse',
     'Digits',
+    'FashionMNISTFiles',
     'FastRandomResizedCrop',
     'ImageFolder',
     'ImageNetSubset',

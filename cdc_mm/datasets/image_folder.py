@@ -128,6 +128,19 @@ class ImageFolder(CustomDataset):
         return not _is_hidden(filename) and super().is_valid_file(filename)
 
 
+def list_images(root: str) -> List[str]:
+    """Paths of the images that an :class:`ImageFolder` finds below a folder, relative and sorted.
+
+    Args:
+        root (str): An existing folder.
+    """
+    return [
+        path
+        for path in list_files(root)
+        if not _is_hidden(path) and path.lower().endswith(SUFFIXES)
+    ]
+
+
 def _is_hidden(path: str) -> bool:
     return any(part.startswith('.') for part in path.split(os.sep))
 

@@ -8,10 +8,11 @@ import torch.nn.functional as F
 from mmengine.dist import is_main_process
 from torch import Tensor
 
+from cdc_mm.array_file import ArrayWriter, check_array, remove_array, writing_to
 from cdc_mm.console import say, track
 from cdc_mm.processes import sharing_errors
 
-from .store import ArrayWriter, FeatureStore, Rows, check_array, remove_array, writing_to
+from .store import FeatureStore, Rows
 
 # Queries whose rows are held at once for a table of neighbours: the more, the less often all rows
 # are read; the fewer, the sooner there is progress to show.

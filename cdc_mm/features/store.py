@@ -1,16 +1,24 @@
-import fcntl
 import hashlib
 import json
-import os
 import time
-import zlib
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
-from typing import BinaryIO, Callable, Iterator, List, NamedTuple, Optional, Sequence, Tuple, Union
+from typing import Callable, Iterator, List, NamedTuple, Optional, Sequence, Tuple, Union
 
 import numpy as np
 from mmengine.dist import broadcast_object_list, get_rank, get_world_size, is_main_process
 
+from cdc_mm.array_file import (
+    ArrayWriter,
+    check_array,
+    find_sorted,
+    locked,
+    part_names,
+    part_number,
+    remove_array,
+    remove_unfinished,
+    writing_to,
+)
 from cdc_mm.atomic import write_atomically
 from cdc_mm.errors import RunError
 from cdc_mm.processes import sharing_errors
@@ -143,8 +151,8 @@ class FeatureStore:
             np.ndarray: Their numbers, ascending; of images with the same id the first.
         """
         first = np.sort(np.unique(ids, return_index=True)[1])
-        known = _find(self._ids, ids[first]) >= 0
-        known |= _find(self._unreadable, ids[first]) >= 0
+        known = find_sorted(self._ids, ids[first]) >= 0
+        known |= find_sorted(self._unreadable, ids[first]) >= 0
         return first[~known]
 
     def rows(self, ids: np.ndarray) -> Tuple[Union[np.memmap, Rows], np.ndarray]:
@@ -161,7 +169,7 @@ class FeatureStore:
         Raises:
             RunError: If none could be read.
         """
-        position = _find(self._ids, ids)
+        position = find_sorted(self._ids, ids)
         kept = np.flatnonzero(position >= 0)
         if len(kept) == 0:
             raise RunError('none of the images could be read')
@@ -206,51 +214,21 @@ class FeatureStore:
     @contextmanager
     def locked(self) -> Iterator[None]:
         """While one of several jobs writes into the folder; on ranks, the first holds the lock."""
-        if not is_main_process():
+        with locked(self.path) if is_main_process() else nullcontext():
             yield
-            return
-        with writing_to(self.path):
-            self.path.mkdir(parents=True, exist_ok=True)
-            lock = os.open(self.path / 'lock', os.O_RDWR | os.O_CREAT)
-        try:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                print(f'another process adds to {self.path}: waiting for it', flush=True)
-                fcntl.flock(lock, fcntl.LOCK_EX)
-            except OSError:
-                pass  # a file system without locks
-            yield
-        finally:
-            # Closing alone would leave it to a data worker that has inherited the file.
-            with suppress(OSError):
-                fcntl.flock(lock, fcntl.LOCK_UN)
-            os.close(lock)
 
     def _next_number(self) -> int:
         """The first free number of a part; what a killed run has left is removed."""
         write_atomically(self.path / 'settings.json', self._settings)
-        for path in self.path.glob('*.tmp'):
-            path.unlink()
-        for path in self.path.glob('part-*.npy'):
-            if not path.with_suffix('.json').is_file():
-                path.unlink()
-        numbers = [int(name.removeprefix('part-')) for name in self._names()]
-        return max(numbers, default=-1) + 1
-
-    def _names(self) -> List[str]:
-        names = [path.stem for path in self.path.glob('part-*.json')]
-        return sorted(
-            (name for name in names if name.removeprefix('part-').isdecimal()),
-            key=lambda name: int(name.removeprefix('part-')),
-        )
+        remove_unfinished(self.path)
+        return max(map(part_number, part_names(self.path)), default=-1) + 1
 
     def _good_parts(self) -> List[str]:
         """Names of the parts that are what they were written as; others are removed."""
         good, dims = [], None
-        for name in self._names():
+        for name in part_names(self.path):
             try:
-                count, width = check_array(self.path / name, self.dtype)
+                count, width = _check_part(self.path / name, self.dtype)
                 if count and width != (dims or width):
                     raise ValueError(f'its rows have {width} values, others {dims}')
             except (OSError, ValueError, KeyError, TypeError) as error:
@@ -340,64 +318,6 @@ class _Writer:
             self._array.discard()
 
 
-class ArrayWriter:
-    """Writes rows as they come to a ``.npy`` file with a checksum beside it.
-
-    Args:
-        path (Path): Both files, without the suffix.
-        dtype (str): Of the array on disk.
-    """
-
-    def __init__(self, path: Path, dtype: str) -> None:
-        self._path = path
-        self._dtype = np.dtype(dtype)
-        self._unfinished = path.with_suffix('.npy.tmp')
-        self._file = self._unfinished.open('wb')  # closed by finish() or discard()
-        self._shape = None
-        self._sum = 0
-        self.num_bytes = 0
-
-    def append(self, rows: np.ndarray) -> None:
-        """Add rows (n, D), the same D each time."""
-        rows = np.ascontiguousarray(rows, self._dtype)
-        if self._shape is None:
-            self._shape = [0, rows.shape[1]]
-            _write_header(self._file, self._dtype, self._shape)
-        self._file.write(rows)
-        self._sum = zlib.crc32(rows, self._sum)
-        self._shape[0] += len(rows)
-        self.num_bytes += rows.nbytes
-
-    def finish(self, info: dict) -> None:
-        """Give both files their names; ``info`` is kept in the description."""
-        # Headers leave room for any number of rows.
-        self._file.seek(0)
-        _write_header(self._file, self._dtype, self._shape)
-        self._file.flush()
-        os.fsync(self._file.fileno())
-        self._file.close()
-        os.replace(self._unfinished, self._path.with_suffix('.npy'))
-        info = dict(info, shape=self._shape, dtype=self._dtype.name, crc32=self._sum)
-        write_atomically(self._path.with_suffix('.json'), json.dumps(info))
-
-    def discard(self) -> None:
-        """Remove the unfinished file."""
-        self._file.close()
-        self._unfinished.unlink(missing_ok=True)
-
-
-@contextmanager
-def writing_to(folder: Path) -> Iterator[None]:
-    """Say what can be done where a file of the store cannot be written."""
-    try:
-        yield
-    except OSError as error:
-        raise RunError(
-            f'could not write to {folder}: {error.strerror}. What is complete stays: make room or '
-            'the folder writable, then the same command again goes on.'
-        ) from error
-
-
 def read_rows(path: Union[str, Path]) -> Union[np.ndarray, Rows]:
     """Rows that lie on disk, whatever made them.
 
@@ -423,7 +343,7 @@ def read_rows(path: Union[str, Path]) -> Union[np.ndarray, Rows]:
         file = info_file.with_suffix('.npy')
         try:
             info = json.loads(info_file.read_text())
-            if check_array(info_file.with_suffix(''), info.get('dtype'))[0]:
+            if _check_part(info_file.with_suffix(''), info.get('dtype'))[0]:
                 parts.append(np.load(file, mmap_mode='r', allow_pickle=False))
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise ValueError(
@@ -436,57 +356,12 @@ def read_rows(path: Union[str, Path]) -> Union[np.ndarray, Rows]:
     return Rows(parts, np.arange(sum(map(len, parts))))
 
 
-def check_array(path: Path, dtype: str) -> Tuple[int, int]:
-    """Compare a ``.npy`` file with what the description beside it says.
-
-    Args:
-        path (Path): Both files, without the suffix.
-        dtype (str): What the rows must be.
-
-    Returns:
-        tuple: Its shape; without rows there need be no file.
-
-    Raises:
-        ValueError: If it is not the array that was written.
-        KeyError: If something is missing in the description.
-        TypeError: If the description holds something else.
-        OSError: If one of them cannot be read.
-    """
-    info = json.loads(path.with_suffix('.json').read_text())
-    count, dims = info['shape']
-    if 'ids' in info and len(_from_hex(info['ids'])) != count:
+def _check_part(path: Path, dtype: str) -> Tuple[int, int]:
+    """:func:`check_array` of a part, whose list of images must fit its rows."""
+    shape = check_array(path, dtype)
+    if len(_from_hex(json.loads(path.with_suffix('.json').read_text())['ids'])) != shape[0]:
         raise ValueError('its list of images does not fit its rows')
-    if count == 0:
-        return count, dims
-    with open(path.with_suffix('.npy'), 'rb') as file:
-        if np.lib.format.read_magic(file) != (1, 0):
-            raise ValueError('it is no array of version 1.0')
-        shape, _, found = np.lib.format.read_array_header_1_0(file)
-        if shape != (count, dims) or found != np.dtype(dtype) or info['dtype'] != dtype:
-            raise ValueError(f'it holds {shape} {found}, not {(count, dims)} {dtype}')
-        total, size = 0, 0
-        # Read, not mapped: what is mapped counts as memory of the process.
-        while chunk := file.read(1 << 22):
-            total = zlib.crc32(chunk, total)
-            size += len(chunk)
-    if size != count * dims * found.itemsize or total != info['crc32']:
-        raise ValueError('its checksum is not the one that was written')
-    return count, dims
-
-
-def remove_array(path: Path) -> None:
-    """Remove both files, as far as that is allowed."""
-    for suffix in ('.json', '.npy'):
-        with suppress(OSError):
-            path.with_suffix(suffix).unlink()
-
-
-def _find(table: np.ndarray, ids: np.ndarray) -> np.ndarray:
-    """Positions of ids in a sorted table, -1 for those that are not there."""
-    if len(table) == 0:
-        return np.full(len(ids), -1)
-    position = np.minimum(np.searchsorted(table, ids), len(table) - 1)
-    return np.where(table[position] == ids, position, -1)
+    return shape
 
 
 def _finite(rows: np.ndarray, dtype: str) -> np.ndarray:
@@ -506,8 +381,3 @@ def _to_hex(ids: List[np.ndarray]) -> str:
 
 def _from_hex(text: str) -> np.ndarray:
     return np.frombuffer(bytes.fromhex(text), _ID)
-
-
-def _write_header(file: BinaryIO, dtype: np.dtype, shape: Sequence[int]) -> None:
-    header = dict(descr=dtype.str, fortran_order=False, shape=tuple(shape))
-    np.lib.format.write_array_header_1_0(file, header)

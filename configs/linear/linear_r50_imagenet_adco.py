@@ -7,7 +7,7 @@ epochs = 100
 lr = 10.0
 
 train_pipeline = [
-    dict(type='LoadImage'),
+    dict(type='LoadImage', cache=_base_.image_cache),
     dict(
         type='RandomResizedCrop',
         scale=_base_.image_size,

@@ -2,6 +2,8 @@ import itertools
 
 import numpy as np
 import pytest
+from scipy.optimize import linear_sum_assignment
+from scipy.sparse import csr_matrix
 
 from cdc_mm.evaluation.functional import (
     cluster_accuracy,
@@ -11,6 +13,7 @@ from cdc_mm.evaluation.functional import (
     match_clusters,
     size_metrics,
 )
+from cdc_mm.evaluation.functional.clustering import pair_most
 
 
 def brute_force_accuracy(labels, clusters):
@@ -40,6 +43,18 @@ def test_matching_pairs_classes_with_clusters():
     labels, clusters = np.array([3, 3, 7, 7, 9]), np.array([1, 1, 0, 0, 4])
     classes, matched = match_clusters(labels, clusters)
     assert dict(zip(classes.tolist(), matched.tolist(), strict=True)) == {3: 1, 7: 0, 9: 4}
+
+
+@pytest.mark.parametrize('shape', [(40, 40), (12, 30), (30, 12), (1, 5), (3, 1)])
+@pytest.mark.parametrize('share', [0.0, 0.1, 0.7])
+def test_pairs_of_a_sparse_table_equal_scipys_of_the_dense_one(shape, share):
+    rng = np.random.RandomState(3)
+    table = rng.randint(1, 50, size=shape) * (rng.rand(*shape) < share)
+    rows, columns = pair_most(csr_matrix(table))
+    best = table[linear_sum_assignment(table, maximize=True)].sum()
+    assert table[rows, columns].sum() == best
+    assert len(rows) == len(set(columns)) == min(shape)
+    assert (np.diff(rows) > 0).all()
 
 
 def test_many_to_one_counts_the_majority_of_each_cluster():

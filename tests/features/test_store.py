@@ -258,7 +258,7 @@ def test_a_full_disk_is_told_in_one_line(tmp_path, monkeypatch):
         raise OSError(28, 'No space left on device')
 
     store = open_store(tmp_path)
-    monkeypatch.setattr(module.os, 'fsync', full)
+    monkeypatch.setattr(os, 'fsync', full)
     monkeypatch.setattr('cdc_mm.atomic.os.fsync', lambda number: None)
     monkeypatch.setattr(module.ArrayWriter, 'append', full)
     with pytest.raises(RunError, match=f'write to {store.path}: No space left on device'):
@@ -275,7 +275,7 @@ def _fail_on_one_rank(rank, world_size, tmp_path, where, failing):
     elif rank == failing and where == 'number':
         store._next_number = full
     elif rank == failing and where == 'lock':
-        module.os.open = full
+        os.open = full
     elif rank == failing and where == 'open':
         store._open = full
     written = 0

@@ -161,6 +161,30 @@ def test_thresholds_move_until_they_meet():
     assert decided[0] < 1 and decided[-1] == 1
 
 
+def test_scores_are_standardised_and_cut_off_below_0():
+    model = MODELS.build(dict(type='DAC', num_clusters=K, in_channels=6)).double()
+    x = rows(N, 6)
+    linear = model.label_feature[0](x).detach().numpy()
+    expected = (linear - linear.mean(0)) / np.sqrt(linear.var(0) + 1e-5)
+    np.testing.assert_allclose(
+        model.scores(x).detach().numpy(), expected.clip(min=0), rtol=1e-4, atol=1e-5
+    )
+
+
+@pytest.mark.parametrize('name', ['dac_digits', 'dac_r18_cifar10'])
+def test_pairs_are_decided_of_images_as_they_are(name):
+    cfg = Config.fromfile(ROOT / f'configs/baselines/dac/{name}.py')
+    model = MODELS.build(dict(cfg.model, data_preprocessor=cfg.data_preprocessor))
+    channels = len(cfg.data_preprocessor.mean)
+    images = torch.randint(256, (4, channels, 32, 32), dtype=torch.uint8)
+    batch = model.data_preprocessor(dict(inputs=images), training=True)
+    assert set(batch['inputs']) == {'view1'}
+    mean, std = (
+        torch.tensor(cfg.data_preprocessor[key]).view(1, -1, 1, 1) for key in ('mean', 'std')
+    )
+    torch.testing.assert_close(batch['inputs']['view1'], (images - mean) / std)
+
+
 # ADC.
 
 

@@ -11,6 +11,7 @@ from mmpretrain.registry import TRANSFORMS
 from cdc_mm.errors import RunError
 
 from ..decoding import MAX_PIXELS, PILLOW_LIMIT, decode_image
+from ..image_cache import ImageCache
 
 LIST_NAME = 'faulty_images.txt'
 _MAX_IN_A_ROW = 100
@@ -40,9 +41,13 @@ class LoadImage(BaseTransform):
         max_pixels (int): A larger image counts as faulty. Defaults to 100 million, which is 300 MB
             in each worker; up to 178 million.
         backend_args (dict, optional): Of mmengine's file backend.
+        cache (str, optional): A folder that ``tools/build_cache.py`` made: images are taken from
+            there, decoded and shrunk, and files are not looked at; see :class:`ImageCache`. What
+            was faulty then follows ``on_error``. ``min_side`` and ``max_pixels`` have no effect.
+            Defaults to None: images are read from their files.
 
     Raises:
-        ValueError: If an argument is out of range.
+        ValueError: If an argument is out of range, or ``cache`` is no cache.
     """
 
     def __init__(
@@ -51,6 +56,7 @@ class LoadImage(BaseTransform):
         min_side: Optional[int] = None,
         max_pixels: int = MAX_PIXELS,
         backend_args: Optional[dict] = None,
+        cache: Optional[str] = None,
     ) -> None:
         if on_error not in ('raise', 'skip', 'blank'):
             raise ValueError(f"on_error must be 'raise', 'skip' or 'blank', got {on_error!r}")
@@ -62,6 +68,7 @@ class LoadImage(BaseTransform):
         self.min_side = min_side
         self.max_pixels = max_pixels
         self.backend_args = backend_args
+        self.cache = None if cache is None else ImageCache(cache)
         self._shape = (32, 32, 3)
         self._in_a_row = 0
         self._listed: Set[str] = set()
@@ -77,7 +84,8 @@ class LoadImage(BaseTransform):
             None for a faulty file that is skipped.
 
         Raises:
-            RunError: If a faulty file is not to be skipped, or there are 100 in a row.
+            RunError: If a faulty file is not to be skipped, there are 100 in a row, or an image is
+                not in the cache.
         """
         if 'img' in results and 'img_path' not in results:
             return results
@@ -99,6 +107,8 @@ class LoadImage(BaseTransform):
         return results
 
     def _read(self, path: str) -> np.ndarray:
+        if self.cache is not None:
+            return self.cache.read(path)
         backend = get_file_backend(path, backend_args=self.backend_args, enable_singleton=True)
         if isinstance(backend, LocalBackend) and os.path.exists(path) and not os.path.isfile(path):
             raise ValueError('it is no regular file')  # opening a pipe would wait for ever
@@ -108,8 +118,9 @@ class LoadImage(BaseTransform):
         reason = getattr(error, 'strerror', None) or str(error)
         path = os.fsencode(path).decode(errors='backslashreplace')
         if self.on_error == 'raise':
+            again = '' if self.cache is None else ' and run tools/build_cache.py again'
             raise RunError(
-                f'{path} cannot be read: {reason}. Remove or replace the file, or set '
+                f'{path} cannot be read: {reason}. Remove or replace the file{again}, or set '
                 "on_error='skip' (training) or 'blank' (evaluation) of LoadImage in the config."
             )
         # Left out, a hundred broken files are what they are; a hundred that cannot even be opened
@@ -136,7 +147,7 @@ class LoadImage(BaseTransform):
     def __repr__(self) -> str:
         return (
             f'{type(self).__name__}(on_error={self.on_error!r}, min_side={self.min_side}, '
-            f'max_pixels={self.max_pixels})'
+            f'max_pixels={self.max_pixels}, cache={self.cache and str(self.cache.root)!r})'
         )
 
 

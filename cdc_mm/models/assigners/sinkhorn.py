@@ -70,9 +70,11 @@ def _scale(scores: Tensor, epsilon: float, iterations: int, sizes: Tensor) -> Te
     sizes = sizes / sizes.max()
     log_kernel = (scores - _largest_of_columns(scores)).div_(epsilon)
     largest = log_kernel.amax(dim=1)
-    kernel = torch.softmax(log_kernel, dim=1)
-    # Gives back what softmax has taken off the rows: the first sums are those of the columns.
-    rows = largest.exp_().div_(kernel.amax(dim=1))
+    log_kernel -= largest[:, None]
+    again = iterations > _ROUNDS  # the exponents are needed once more
+    kernel = log_kernel.exp() if again else log_kernel.exp_()
+    # Gives back what was taken off the rows: the first sums are those of the columns.
+    rows = largest.exp_()
     columns = None
     for iteration in range(iterations):
         if iteration and iteration % _ROUNDS == 0:
@@ -80,8 +82,8 @@ def _scale(scores: Tensor, epsilon: float, iterations: int, sizes: Tensor) -> Te
             log_kernel += columns.log()
             # Small numbers have small errors.
             log_kernel -= log_kernel.amax(dim=1, keepdim=True)
-            kernel = torch.softmax(log_kernel, dim=1)
-            rows = torch.ones_like(rows)
+            kernel = log_kernel.exp()
+            rows = kernel.sum(dim=1).reciprocal_()
         sums = torch.mv(kernel.T, rows)
         all_reduce(sums)
         columns = sizes / sums

@@ -24,7 +24,7 @@ data_preprocessor = dict(
 )
 
 pipeline = [dict(type='PackInputs')]
-images = dict(type='FashionMNIST', data_root=data_root, pipeline=pipeline)
+images = dict(type='FashionMNISTFiles', data_root=data_root, pipeline=pipeline)
 train_dataloader = dict(
     batch_size=batch_size,
     num_workers=num_workers,
@@ -40,7 +40,7 @@ val_dataloader = dict(
     persistent_workers=num_workers > 0,
     collate_fn=dict(type='default_collate'),
     sampler=dict(type='DefaultSampler', shuffle=False),
-    # FashionMNIST goes by test_mode alone, and warns where split says otherwise.
+    # mmpretrain's class goes by test_mode alone, and warns where split says otherwise.
     dataset=dict(split='test', test_mode=True, **images),
 )
 test_dataloader = val_dataloader

@@ -3,9 +3,10 @@ data_root = 'data/imagenet'
 batch_size = 32  # on each of 8 GPUs
 num_workers = 8  # of each GPU
 image_size = 224
+image_cache = None  # or what tools/build_cache.py made of data_root, see docs/scale.md
 
 train_pipeline = [
-    dict(type='LoadImage'),
+    dict(type='LoadImage', cache=image_cache),
     dict(
         type='RandomResizedCrop', scale=image_size, crop_ratio_range=(0.08, 1.0), backend='pillow'
     ),
@@ -13,7 +14,7 @@ train_pipeline = [
     dict(type='PackInputs'),
 ]
 test_pipeline = [
-    dict(type='LoadImage'),
+    dict(type='LoadImage', cache=image_cache),
     dict(type='ResizeEdge', scale=image_size * 8 // 7, edge='short', backend='pillow'),
     dict(type='CenterCrop', crop_size=image_size),
     dict(type='PackInputs'),

@@ -4,6 +4,7 @@ data_root = 'data/imagenet'
 batch_size = 32  # on each of 8 GPUs
 num_workers = 8  # of each GPU
 image_size = 224
+image_cache = None  # or what tools/build_cache.py made of data_root, see docs/scale.md
 
 crop = [dict(type='FastRandomResizedCrop', scale=image_size, crop_ratio_range=(0.2, 1.0))]
 view = dict(
@@ -23,12 +24,12 @@ data_preprocessor = dict(
 )
 
 train_pipeline = [
-    dict(type='LoadImage', on_error='skip'),
+    dict(type='LoadImage', on_error='skip', cache=image_cache),
     dict(type='MultiView', num_views=2, transforms=[crop]),
     dict(type='PackInputs'),
 ]
 test_pipeline = [
-    dict(type='LoadImage'),
+    dict(type='LoadImage', cache=image_cache),
     dict(type='ResizeEdge', scale=image_size * 8 // 7, edge='short', backend='pillow'),
     dict(type='CenterCrop', crop_size=image_size),
     dict(type='PackInputs'),

@@ -25,7 +25,7 @@ model = dict(
 # Crops of SimCLR's sizes, and its colours at full strength.
 crop = [dict(type='FastRandomResizedCrop', scale=224, crop_ratio_range=(0.08, 1.0))]
 train_pipeline = [
-    dict(type='LoadImage', on_error='skip'),
+    dict(type='LoadImage', on_error='skip', cache=_base_.image_cache),
     dict(type='MultiView', num_views=2, transforms=[crop]),
     dict(type='PackInputs'),
 ]
