@@ -2,6 +2,7 @@
 
 import contextlib
 import importlib.util
+import io
 import subprocess
 import sys
 import tempfile
