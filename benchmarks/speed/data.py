@@ -1,12 +1,16 @@
 """What happens to images and rows outside the training step."""
 
 import contextlib
+import importlib.util
 import io
+import subprocess
+import sys
 import tempfile
 from pathlib import Path
 from statistics import median
 from typing import Callable, List, Optional, Tuple
 
+import encode
 import kept_memory
 import numpy as np
 import torch
@@ -22,11 +26,10 @@ from sklearn.metrics import (
     normalized_mutual_info_score,
 )
 from sklearn.neighbors import NearestNeighbors
-from torch.utils.data import DataLoader, Dataset
 
 from cdc_mm.datasets.cache_building import build_cache
 from cdc_mm.evaluation.functional import label_metrics
-from cdc_mm.features import EncoderRows, nearest_neighbors
+from cdc_mm.features import nearest_neighbors
 from cdc_mm.shipped import find_shipped
 
 from .measuring import Row, Settings, alternate, ratio
@@ -97,67 +100,50 @@ def compare_views(what, ours, theirs, counts, limit, settings: Settings) -> Row:
 
 
 def features(settings: Settings) -> List[Row]:
-    """From JPEG files to rows, without workers on either side."""
+    """From JPEG files to rows on disk, beside rows in memory, with two data workers each."""
     name = 'rows of JPEG files, EfficientNet-Lite0 at 128 pixels'
     names = 'EncoderRows', 'a plain loop of timm and DataLoader'
-    try:
-        import timm
-        from torchvision.transforms import v2
-    except ImportError:
+    if importlib.util.find_spec('timm') is None:
         return [Row(name, *names, None, note='skipped: timm is not installed')]
-    count = settings.pick(128, 6)
-    encoder = MODELS.build(dict(type='TimmEncoder', name='tf_efficientnet_lite0', freeze=True))
-    encoder.input_size = settings.pick(128, 32)
-    with tempfile.TemporaryDirectory() as folder:
-        paths = write_images(Path(folder) / 'images', count)
-        network = timm.create_model('tf_efficientnet_lite0', num_classes=0).eval()
-        network.to(settings.device)
-        transform = v2.Compose(
-            [
-                v2.Resize(encoder.input_size * 8 // 7),
-                v2.CenterCrop(encoder.input_size),
-                v2.PILToTensor(),
-                v2.ToDtype(torch.float32, scale=True),
-                v2.Normalize([0.5] * 3, [0.5] * 3),
-            ]
+    count, size = settings.pick((256, 128), (6, 32))
+    sides = dict(ours=['ours'], theirs=['timm'], kept=['timm', '--kept'])
+    cpu = {side: [] for side in sides}
+    with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
+        write_images(Path(folder) / 'images', count)
+        passes = {}
+        for side, by in sides.items():
+            process = stack.enter_context(
+                subprocess.Popen(
+                    [
+                        sys.executable, str(Path(encode.__file__)), f'{folder}/images', '--by', *by,
+                        f'--size={size}', f'--threads={settings.threads}',
+                        f'--device={settings.device}',
+                    ],
+                    stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+                    text=True,
+                )
+            )  # fmt: skip
+
+            def one_pass(process=process, side=side) -> None:
+                print(file=process.stdin, flush=True)
+                cpu[side].append(float(process.stdout.readline()))
+
+            passes[side] = one_pass
+        seconds = alternate(passes, settings.pick(3, 1))
+    rows = []
+    for side, reference in (('theirs', names[1]), ('kept', f'{names[1]}, freed memory kept')):
+        spent = ratio(cpu['ours'][1:], cpu[side][1:])
+        rows.append(
+            Row(
+                name,
+                f'{names[0]} ({count / median(seconds["ours"]):.0f} images/s, on disk)',
+                f'{reference} ({count / median(seconds[side]):.0f} images/s)',
+                ratio(seconds['ours'], seconds[side]),
+                None if settings.quick or side != 'theirs' else 1 / 1.5,
+                f'{spent:.2f} in process time',
+            )
         )
-
-        class Files(Dataset):
-            def __len__(self) -> int:
-                return len(paths)
-
-            def __getitem__(self, index: int):
-                return transform(Image.open(paths[index]).convert('RGB'))
-
-        def theirs() -> None:
-            with torch.inference_mode():
-                rows = [
-                    network(batch.to(settings.device)).cpu()
-                    for batch in DataLoader(Files(), 64, num_workers=0)
-                ]
-            torch.cat(rows)
-
-        number = iter(range(99))
-        root = str(Path(folder) / 'images')
-        with contextlib.redirect_stdout(io.StringIO()):
-            images = EncoderRows(encoder).open(dict(type='ImageFolder', data_root=root))
-
-        def ours() -> None:
-            # A store of its own each time: what is known is not computed again.
-            store = Path(folder) / f'store{next(number)}'
-            with contextlib.redirect_stdout(io.StringIO()):
-                EncoderRows(encoder, store, batch_size=64, num_workers=0).store(images)
-
-        seconds = alternate(dict(ours=ours, theirs=theirs), settings.pick(4, 1), settings.device)
-    speed = count / median(seconds['ours'])
-    return [
-        Row(
-            name,
-            f'{names[0]} ({speed:.0f} images/s, on disk)',
-            names[1],
-            ratio(seconds['ours'], seconds['theirs']),
-        )
-    ]
+    return rows
 
 
 def decoded(settings: Settings) -> List[Row]:

@@ -10,7 +10,9 @@ from mmpretrain.registry import DATASETS, MODELS
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
-from .extractor import training_view
+from cdc_mm.models.utils import inference_copy
+
+from .extractor import TRIED, training_view
 from .filling import SeededView, fill_store
 from .images import Images, scan_images
 from .outputs import evaluating
@@ -129,14 +131,19 @@ class EncoderRows:
             seeded_view = SeededView(partial(training_view, self._preprocessor(augment), 0), [view])
         store = self.find_store(image_set, augment, view)
 
+        network = None
+
         @torch.no_grad()
         def encode(batch: dict) -> Tensor:
+            nonlocal network
             if augment is None:
                 inputs = plain(batch, False)['inputs']
             else:
                 inputs = batch['inputs'].to(device)
+            if network is None:
+                network = inference_copy(self.encoder, inputs[:TRIED])
             with torch.autocast(device.type, torch.bfloat16, enabled=self.bf16):
-                return self.encoder(inputs)
+                return network(inputs)
 
         with evaluating(self.encoder):
             fill_store(

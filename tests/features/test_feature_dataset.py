@@ -11,6 +11,7 @@ from mmpretrain.registry import DATASETS, HOOKS, MODELS
 
 from cdc_mm.features import EncoderRows, FeatureExtractor, encoder_pipeline
 from cdc_mm.features import encoder_rows as module
+from cdc_mm.models.utils import inference_copy
 from cdc_mm.wrappers import unwrap_model
 
 MEAN, STD = [120.0, 110.0, 100.0], [60.0, 55.0, 50.0]
@@ -264,6 +265,34 @@ def test_pipeline_and_encoder_of_ones_own(root, weights, tmp_path):
     expected = build(root, weights, tmp_path)._rows
     assert len(kept) == 8
     np.testing.assert_allclose(rows, expected, atol=1e-6)
+
+
+def test_rows_are_those_of_the_encoder_at_rest(root, tmp_path, monkeypatch):
+    """Made by a copy whose norms are folded; the encoder is left as it was, in training mode."""
+    encoder = MODELS.build(dict(encoder_cfg(input_size=28), freeze=False))
+    images = torch.randn(16, 3, 28, 28)
+    for _ in range(3):
+        encoder(images)  # its norms have seen something
+    made = []
+
+    def spied(*args):
+        made.append(inference_copy(*args))
+        return made[-1]
+
+    monkeypatch.setattr(module, 'inference_copy', spied)
+    state = {k: v.clone() for k, v in encoder.state_dict().items()}
+    extract = EncoderRows(encoder.train(), tmp_path / 'own', batch_size=3, num_workers=0)
+    image_set = extract.open(dict(type='ImageFolder', data_root=str(root / 'train')))
+    rows, _ = extract.store(image_set).rows(image_set.images.ids)
+    (fast,) = made
+    assert not any(isinstance(m, torch.nn.BatchNorm2d) for m in fast.modules())
+    assert encoder.training
+    assert all(torch.equal(value, state[key]) for key, value in encoder.state_dict().items())
+    batch = batch_of(image_set.dataset)
+    plain = extract._preprocessor()(batch, False)['inputs']
+    with torch.no_grad():
+        expected = encoder.eval()(plain)
+    np.testing.assert_allclose(rows, expected, rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize('views', ['identity', 'fixed'])

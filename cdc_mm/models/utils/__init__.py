@@ -6,6 +6,7 @@ from .distributed import (
     mean_over_ranks,
     shuffled_forward,
 )
+from .folding import inference_copy
 from .pseudo_labels import PseudoLabels
 from .tensors import as_float, full_precision
 
@@ -15,6 +16,7 @@ __all__ = [
     'full_precision',
     'gather_rows',
     'gather_with_grad',
+    'inference_copy',
     'mean_over_ranks',
     'shuffled_forward',
     'unwrap_model',

@@ -62,9 +62,10 @@ def test_color_jitter_is_torchvisions_in_each_order(size, layout):
 
 
 @pytest.mark.parametrize('layout', LAYOUTS)
-def test_gaussian_blur_is_torchvisions(layout):
-    x = images(9, 24, 33).to(memory_format=layout)
-    index, sigma = torch.tensor([8, 0, 3]), torch.tensor([0.1, 0.7, 2.0])
+@pytest.mark.parametrize('height', [24, 700])  # for all images at once, and one by one
+def test_gaussian_blur_is_torchvisions(layout, height):
+    x = images(9, height, 33).to(memory_format=layout)
+    index, sigma = torch.tensor([8, 0, 3, 4]), torch.tensor([0.1, 0.7, 2.0, 2.5])
     made = F.gaussian_blur(x, index, sigma, 23)
     expected = apply_each(
         x, index, lambda image, i: tv.gaussian_blur(image, [23, 23], [float(sigma[i])] * 2)
