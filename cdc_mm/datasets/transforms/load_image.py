@@ -152,9 +152,10 @@ class LoadImage(BaseTransform):
 
 
 def list_file() -> Optional[Path]:
-    """Where faulty images of the current run are listed, if it writes a log."""
+    """Where faulty images of the current run are listed, if it writes a log, which is there."""
     log = MMLogger.get_current_instance().log_file
-    return Path(log).parent / LIST_NAME if log else None
+    folder = Path(log).parent if log else None
+    return folder / LIST_NAME if folder and folder.is_dir() else None
 
 
 def read_list(file: Path) -> Set[str]:
