@@ -27,12 +27,12 @@ scan = dict(
 )
 model = dict(type='SelfLabel', clusterer=scan, loss=dict(type='SelfLabelLoss', threshold=threshold))
 strong_view = dict(
-    flip=dict(type='kornia/RandomHorizontalFlip'),
-    crop=dict(type='kornia/RandomResizedCrop', size=(image_size, image_size), scale=(0.5, 1.0)),
+    flip=dict(type='BatchRandomHorizontalFlip'),
+    crop=dict(type='BatchRandomResizedCrop', size=image_size, scale=(0.5, 1.0)),
     jitter=dict(
-        type='kornia/ColorJitter', brightness=0.4, contrast=0.4, saturation=0.4, hue=0.1, p=0.8
+        type='BatchColorJitter', brightness=0.4, contrast=0.4, saturation=0.4, hue=0.1, p=0.8
     ),
-    grey=dict(type='kornia/RandomGrayscale', p=0.2),
+    grey=dict(type='BatchRandomGrayscale', p=0.2),
     cutout=dict(type='kornia/RandomErasing', scale=(0.02, 0.15), ratio=(1.0, 1.0), p=1.0),
 )
 data_preprocessor = dict(
