@@ -161,9 +161,11 @@ def check_image_size(cfg: Config, dataset: Dataset, val: Optional[Dataset] = Non
             device.
 
     Returns:
-        list: What to tell: nothing, or that the images are far smaller.
+        list: What to tell: nothing, or that the images are far smaller, where the network is
+        trained from scratch.
     """
-    if not hasattr(dataset, 'get_data_info') or not len(dataset):
+    # A network that has been trained wants the size that it knows.
+    if cfg.get('load_from') or not hasattr(dataset, 'get_data_info') or not len(dataset):
         return []
     some = range(0, len(dataset), -(-len(dataset) // 5))
     sides = [side for side in (_shorter_side(dataset, i) for i in some) if side is not None]

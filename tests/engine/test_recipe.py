@@ -137,6 +137,7 @@ def test_images_far_smaller_than_the_network_wants_are_told(size, tmp_path):
     assert ('configs/cdc_r18_cifar10_folder.py' in text) == (size == 32)
     assert ('train_prefix= test_prefix=' in text) == (size == 32)
     assert (ROOT / 'configs/cdc_r18_cifar10_folder.py').is_file()
+    assert check_image_size(Config(dict(load_from='weights.pth')), data) == []
     (text,) = check_image_size(Config(), data)  # a config without that name
     assert 'image_size=' not in text
 
