@@ -49,10 +49,11 @@ def estimate_seconds(clusterer: ImageClusterer, folder: Union[str, Path]) -> str
     rest = _REST + _REST_AN_IMAGE * total
     known = f' ({total - missing:,} are known)' if missing < total else ''
     whole = encoding + training + finetuning + rest
+    encode = f'{_rounded(encoding)} to encode {missing:,} images{known}'
     return (
-        f'about {_rounded(whole)}: {_rounded(encoding)} to encode '
-        f'{missing:,} images{known} by {clusterer.named_encoder.note}, at {clusterer.image_size} '
-        f'pixels; {_rounded(training)} to cluster; {learning}{_rounded(rest)} for map and report'
+        f'about {_rounded(whole)}: {encode if missing else "all images are encoded already"} '
+        f'by {clusterer.named_encoder.note}, at {clusterer.image_size} pixels; '
+        f'{_rounded(training)} to cluster; {learning}{_rounded(rest)} for map and report'
     )
 
 
@@ -85,6 +86,7 @@ def _seconds_a_trained_image(opened) -> float:
     size = opened.images[0]['inputs'].shape[-2:]
     network = deepcopy(opened.encoder.backbone).to(get_device()).requires_grad_().train()
     batch = torch.zeros(_BATCH, 3, *size, device=get_device())
+    network(batch)  # the first call is slower
     start = time.perf_counter()
     output = network(batch)
     (output[-1] if isinstance(output, (list, tuple)) else output).sum().item()

@@ -91,7 +91,7 @@ def test_again_it_encodes_only_what_is_new(out, tmp_path):
     first = cluster(root, photos, '--num-clusters', '3', '--out', tmp_path / 'out')
     assert 'to encode 12 images' in first.stdout
     again = cluster(root, photos, '--num-clusters', '3', '--out', tmp_path / 'out')
-    assert 'to encode 0 images (12 are known)' in again.stdout
+    assert 'all images are encoded already' in again.stdout
     Image.fromarray(np.full((24, 24, 3), 9, np.uint8)).save(photos / 'new.png')
     grown = cluster(root, photos, '--num-clusters', '3', '--out', tmp_path / 'out')
     assert 'to encode 1 images (12 are known)' in grown.stdout
