@@ -21,10 +21,14 @@ class DownloadedCIFAR:
             root = self.data_prefix['root']
             names = [name for name, _ in (*self.train_list, *self.test_list)]
             names.append(self.meta['filename'])
-            reason = str(getattr(error, 'reason', error)).split('\n')[0]
             raise FileNotFoundError(
                 f'{root} lacks the files of {self.url}, and they could not be downloaded '
-                f'({reason}). Expected: {join_path(root, self.base_folder)}/'
+                f'({first_line(error)}). Expected: {join_path(root, self.base_folder)}/'
                 f'{{{",".join(names)}}}. Unpack {self.url} in {root}, or point data_root to where '
                 f'{self.base_folder}/ is.'
             ) from error
+
+
+def first_line(error: Exception) -> str:
+    """Why a download failed; urllib's errors have the reason apart."""
+    return str(getattr(error, 'reason', error)).split('\n')[0]

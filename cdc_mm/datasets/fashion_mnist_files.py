@@ -5,6 +5,8 @@ from mmpretrain.datasets import FashionMNIST
 from mmpretrain.datasets.mnist import read_sn3_pascalvincent_tensor
 from mmpretrain.registry import DATASETS
 
+from .downloads import first_line
+
 
 @DATASETS.register_module()
 class FashionMNISTFiles(FashionMNIST):
@@ -40,10 +42,9 @@ class FashionMNISTFiles(FashionMNIST):
         except (AssertionError, OSError, RuntimeError) as error:
             root = self.data_prefix['root'].rstrip('/')
             names = ','.join(name for name, _ in (*self.train_list, *self.test_list))
-            reason = str(getattr(error, 'reason', error)).split('\n')[0]
             raise FileNotFoundError(
                 f'{root} lacks files of Fashion-MNIST, and they could not be downloaded '
-                f'({reason}). Expected, packed or not: {root}/{{{names}}}. Debian has them: '
-                'apt install dataset-fashion-mnist, then '
+                f'({first_line(error)}). Expected, packed or not: {root}/{{{names}}}. '
+                'Debian has them: apt install dataset-fashion-mnist, then '
                 'data_root=/usr/share/datasets/fashion-mnist.'
             ) from error
