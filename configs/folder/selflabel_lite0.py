@@ -14,7 +14,7 @@ epochs = 2
 batch_size = 64
 lr = 1e-5
 threshold = 0.9  # heads that vote together are seldom surer
-image_size = 128
+image_size = 192
 num_workers = 2
 load_from = 'work_dirs/scan_lite0/epoch_50.pth'
 
