@@ -143,7 +143,8 @@ def folder(tmp_path_factory):
 
 
 def make(store, **kwargs):
-    options = dict(image_size=32, epochs=30, store_dir=str(store), num_workers=0)
+    # Of 32 pixels the default network sees too little.
+    options = dict(encoder='lite0', image_size=32, epochs=30, store_dir=str(store), num_workers=0)
     return ImageClusterer(3, **{**options, **kwargs})
 
 

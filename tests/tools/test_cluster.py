@@ -34,7 +34,7 @@ def fill(folder, count, seed=0):
 
 
 def cluster(tmp_path, *args):
-    size = () if '--model' in args else ('--image-size', '32')
+    size = () if '--model' in args else ('--image-size', '64')
     return run(*args, '--store', tmp_path / 'store', '--num-workers', '0', *size)
 
 
