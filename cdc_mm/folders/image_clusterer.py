@@ -57,7 +57,7 @@ _SMALL, _LARGE = 192, 224  # sizes that images are seen at
 _LEAST, _MOST, _STEPS = 10, 250, 250  # epochs at least and at most; steps that are enough
 _K_RANGE = (2, 30)
 _MOST_COMPARED = 100_000  # images that are assigned: each with each takes time by the square
-_NEAR, _NEAREST = 0.92, 4  # cosine of images that hardly differ; neighbours that are looked at
+_NEAR, _NEAREST = 0.95, 4  # cosine of images that hardly differ; neighbours that are looked at
 _FLOATS = (np.float64, np.float32)  # of rows that are given
 _FORMAT = 'cdc_mm clusterer 1'
 _ONE_AT_A_TIME = threading.RLock()
@@ -107,7 +107,7 @@ class ImageClusterer(TransformerMixin, ClusterMixin, BaseEstimator):
         points_ (np.ndarray): The rows as the heads see them, (N, C).
         nearest_similarity_ (np.ndarray): Cosine of each image and the nearest other, (N,); NaN
             where :meth:`assign` was given more than 100,000.
-        near_pairs_ (np.ndarray): Numbers of images whose rows hardly differ (a cosine above 0.92),
+        near_pairs_ (np.ndarray): Numbers of images whose rows hardly differ (a cosine above 0.95),
             of each with its nearest four, (P, 2).
         duplicate_of_ (np.ndarray): Index of the first image with the same row, or -1, (N,).
         model_ (nn.Module): The clusterer, with the encoder if it was given images.
