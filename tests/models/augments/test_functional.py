@@ -77,13 +77,13 @@ def test_gaussian_blur_is_torchvisions(layout, height):
 def test_flip_grayscale_and_solarize_are_torchvisions():
     x = images(6)
     index = torch.tensor([4, 1])
-    for made, each, atol in (
+    for change, each, atol in (
         (F.flip_, lambda image, i: tv.hflip(image), 0),
         (F.grayscale_, lambda image, i: tv.rgb_to_grayscale(image, 3), 1e-6),
     ):
         expected = apply_each(x, index, each)
         given = x.clone()
-        assert made(given, index) is given
+        assert change(given, index) is given
         torch.testing.assert_close(given, expected, rtol=0, atol=atol)
     threshold = torch.tensor([0.5, 0.2])
     expected = apply_each(x, index, lambda image, i: tv.solarize(image, float(threshold[i])))
