@@ -44,7 +44,7 @@ def estimate_seconds(clusterer: ImageClusterer, folder: Union[str, Path]) -> str
     finetuning = clusterer.finetune_epochs * total * _seconds_a_trained_image(opened)
     if finetuning:
         each = _seconds_an_image(opened, clusterer.num_workers)
-        finetuning += (clusterer.finetune_epochs + 1) * total * each
+        finetuning += (clusterer.finetune_epochs + 1) * total * each + training
     learning = f'{_rounded(finetuning)} for the network to learn, too; ' * bool(finetuning)
     rest = _REST + _REST_AN_IMAGE * total
     known = f' ({total - missing:,} are known)' if missing < total else ''

@@ -305,17 +305,25 @@ def test_the_network_learns_too_and_is_taken_if_it_is_no_worse(
 ):
     folder = fill(tmp_path / 'photos', 9)
     (folder / 'aa.jpg').write_bytes(b'')  # not among those that it learns from
-    values = iter([0.9, 0.9 if taken else 0.899, 0.95, 0.95])
-    monkeypatch.setattr(
-        'cdc_mm.folders.image_clusterer.linear_consistency', lambda *_: next(values)
-    )
+    # Of the clusters before and after by the rows of the frozen network and of the trained one.
+    seen = []
+
+    def consistency(rows, clusters, num_clusters):
+        seen.append((np.array(rows), np.array(clusters)))
+        return (0.9, 0.9, 0.8, 0.8 + 0.001 * taken - 0.0005, *[0.7] * 9)[len(seen) - 1]
+
+    monkeypatch.setattr('cdc_mm.folders.image_clusterer.linear_consistency', consistency)
     table = found(folder, finetune_epochs=2)
     printed = capsys.readouterr().out
+    rows, clusters = zip(*seen[:4], strict=True)
+    assert np.array_equal(rows[0], rows[3]) and np.array_equal(rows[1], rows[2])
+    assert np.array_equal(clusters[0], clusters[2]) and np.array_equal(clusters[1], clusters[3])
+    assert not np.allclose(rows[0], rows[1])
     assert ' for the network to learn, too; ' in printed
     assert f'the trained network is {"taken" if taken else "not taken"}: ' in printed
     assert printed.count('could not be read') == 1
     page = (tmp_path / 'out/report.html').read_text()
-    assert ('trained on these images' in page) == taken == ('loss_selflabel' in page)
+    assert ('trained on these images' in page) == taken == ('loss_infonce' in page)
     # What is saved assigns as the table says, by whichever network.
     names = [path for path in table.paths if path != 'new\nline.png']
     again = ClusterInferencer(tmp_path / 'out/model')([folder / name for name in names])
