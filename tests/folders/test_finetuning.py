@@ -1,12 +1,17 @@
-"""Where CDC begins on a clustered folder."""
+"""The network of a clustered folder learns, too."""
 
 import numpy as np
+import torch
+from mmengine.hooks import Hook
+from mmengine.registry import init_default_scope
+from mmpretrain.registry import MODELS
+from PIL import Image
 from sklearn.datasets import make_blobs
 from sklearn.decomposition import PCA
 from sklearn.linear_model import Ridge
 from sklearn.pipeline import make_pipeline
 
-from cdc_mm.folders.finetuning import start_neck
+from cdc_mm.folders.finetuning import finetune, start_neck
 
 
 def test_starts_from_the_clusters_and_the_principal_components():
@@ -27,3 +32,41 @@ def test_few_rows_have_as_many_components_as_they_can():
     weight, bias = start_neck(rows, np.array([0, 1, 2, 0]), 3, 3)
     z = rows @ weight.T + bias
     assert z.shape == (4, 6) and z[:, :3].argmax(axis=1).tolist() == [0, 1, 2, 0]
+
+
+class Start(Hook):
+    """Keeps the weights that training starts from."""
+
+    def before_train(self, runner):
+        self.state = {name: value.clone() for name, value in runner.model.state_dict().items()}
+
+
+def test_training_starts_from_both_in_either_encoder(tmp_path):
+    rng = np.random.default_rng(0)
+    for i in range(6):
+        Image.fromarray(rng.integers(0, 255, (32, 32, 3), dtype=np.uint8)).save(
+            tmp_path / f'{i}.png'
+        )
+    init_default_scope('mmpretrain')
+    config = dict(type='EfficientNetLite', variant=0, freeze=True, mirror=True)
+    encoder = MODELS.build(config)
+    torch.nn.init.constant_(encoder.backbone.conv_head.weight, 0.01)  # not as it was released
+    rows = rng.normal(size=(5, encoder.feat_dim)).astype(np.float32)
+    clusters = np.array([0, 1, 2, 0, 1])
+    start = Start()
+    (tmp_path / 'run').mkdir()
+    paths = [str(tmp_path / f'{i}.png') for i in range(5)]
+    found = finetune(
+        encoder, config, rows, clusters, 3, tmp_path, paths, 1, 32, 0, 0, tmp_path / 'run', start
+    )
+    weight, bias = start_neck(rows, clusters, 3, 4)
+    for part in ('', 'momentum_encoder.'):
+        np.testing.assert_array_equal(start.state[f'{part}neck.fc.weight'], weight)
+        np.testing.assert_array_equal(start.state[f'{part}neck.fc.bias'], bias)
+        for name, value in encoder.state_dict().items():
+            assert torch.equal(start.state[f'{part}encoder.{name}'], value), name
+    assert found.frozen and not found.training
+    moved = {
+        name for name, p in found.named_parameters() if not p.equal(encoder.get_parameter(name))
+    }
+    assert moved and all(not p.requires_grad for p in found.parameters())

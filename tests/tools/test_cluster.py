@@ -334,6 +334,8 @@ def test_the_network_learns_too_and_is_taken_if_it_is_no_worse(
     model = ImageClusterer.load(tmp_path / 'out/model').model_
     moved = any(not torch.equal(v, released[k]) for k, v in model.encoder.state_dict().items())
     assert moved == taken and model.frozen
+    config = json.loads((tmp_path / 'out/model/config.json').read_text())
+    assert config['train_dataloader']['dataset']['type'] == 'FeatureDataset'
     if taken:
         table = found(folder, model=tmp_path / 'out/model')
         assert np.allclose(table.confidence, list(confidence.values()), atol=1e-4)
