@@ -53,7 +53,7 @@ from .sources import Pictures, as_folder, as_list, as_pictures, encode_pictures
 
 RECIPE = 'configs/folder/scan_lite0.py'
 _ROWS = 4096  # that pass the heads at once
-_SMALL, _LARGE = 128, 224  # sizes that images are seen at
+_SMALL, _LARGE = 192, 224  # sizes that images are seen at
 _LEAST, _MOST, _STEPS = 10, 250, 250  # epochs at least and at most; steps that are enough
 _K_RANGE = (2, 30)
 _MOST_COMPARED = 100_000  # images that are assigned: each with each takes time by the square
@@ -76,8 +76,8 @@ class ImageClusterer(TransformerMixin, ClusterMixin, BaseEstimator):
             :func:`~cdc_mm.evaluation.functional.choose_num_clusters`. Defaults to 8.
         encoder (str): The network, see :data:`~cdc_mm.folders.ENCODERS`. Defaults to ``lite0``.
         weights (str, optional): A file that fills the network.
-        image_size (int, optional): Height and width that the network sees. Defaults to 128 for
-            images whose shorter side is at most 128 pixels in the median, else to 224.
+        image_size (int, optional): Height and width that the network sees. Defaults to 192 for
+            images whose shorter side is at most 192 pixels in the median, else to 224.
         epochs (int, optional): Of the heads. Defaults to what gives some 250 steps.
         finetune_epochs (int): Epochs in which the network learns, too, by CDC
             (``configs/folder/cdc_lite0.py``), on a folder, whose images are then clustered anew.
