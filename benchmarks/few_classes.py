@@ -4,7 +4,8 @@ Class folders of TRAIN say what is right; they are looked at for the figures alo
 classes images are drawn at random, clustered by ImageClusterer and by k-means on the same rows, and
 both are judged on these images.
 
-Usage: python benchmarks/few_classes.py TRAIN [--num-classes 3] [--num-images 600] [--store DIR]
+Usage: python benchmarks/few_classes.py TRAIN [--num-classes 3] [--num-images 600]
+       [--encoder lite2] [--store DIR]
 """
 
 import argparse
@@ -12,7 +13,7 @@ from itertools import combinations
 from pathlib import Path
 
 import numpy as np
-from folder import by_kmeans, read
+from folder import add_arguments, by_kmeans, classes_of, read
 
 from cdc_mm import ImageClusterer
 from cdc_mm.evaluation.functional import cluster_accuracy
@@ -52,13 +53,18 @@ def main() -> None:
     parser.add_argument('train', type=Path)
     parser.add_argument('--num-classes', type=int, default=3)
     parser.add_argument('--num-images', type=int, default=600)
-    parser.add_argument('--store', default='work_dirs/features')
+    add_arguments(parser)
     args = parser.parse_args()
-    rows, labels = read(args.train, args.store)
+    labels = classes_of(args.train)
+    drawn = {
+        classes: np.sort(draw(labels, classes, args.num_images))
+        for classes in combinations(range(labels.max() + 1), args.num_classes)
+    }
+    chosen = np.unique(np.concatenate(list(drawn.values())))
+    rows = read(args.train, chosen, args)
     found = []
-    for classes in combinations(range(labels.max() + 1), args.num_classes):
-        own = np.sort(draw(labels, classes, args.num_images))
-        found.append(judge(np.asarray(rows[own]), labels[own]))
+    for classes, own in drawn.items():
+        found.append(judge(rows[np.searchsorted(chosen, own)], labels[own]))
         print(f'classes {classes}: {np.round(found[-1], 1)}', flush=True)
     print(f'\n{table(np.array(found))}')
 

@@ -5,7 +5,7 @@ of both are drawn, several times; each method clusters each training part with s
 assigns the test part, which it has not seen.
 
 Usage: python benchmarks/folder.py TRAIN TEST [--num-train 5000] [--num-test 2000] [--samples 5]
-       [--seeds 5] [--store DIR]
+       [--seeds 5] [--encoder lite2] [--store DIR]
 
 UMAP + k-means is in the table if umap-learn is installed.
 """
@@ -23,7 +23,9 @@ from mmpretrain.registry import DATASETS
 from sklearn.cluster import KMeans
 
 from cdc_mm import ImageClusterer
+from cdc_mm.engine import read_config
 from cdc_mm.evaluation.functional import cluster_accuracy, unit_rows
+from cdc_mm.folders import find_encoder
 from cdc_mm.folders.image_clusterer import RECIPE
 from cdc_mm.shipped import find_shipped
 from cdc_mm.tables import markdown_table
@@ -65,15 +67,31 @@ METHODS = {
 }
 
 
-def read(folder: Path, store: str):
-    """Rows and classes of all images of a folder."""
-    cfg = Config.fromfile(find_shipped(RECIPE))
-    dataset = dict(cfg.val_dataloader.dataset, store_dir=store)
-    dataset['dataset'] = dict(cfg.test_images, data_root=str(folder))
+def classes_of(folder: Path) -> np.ndarray:
+    """The class of each image of a folder."""
     init_default_scope('mmpretrain')
-    built = DATASETS.build(dataset)
-    labels = np.array([built.get_data_info(i)['gt_label'] for i in range(len(built))])
-    return built.rows, labels
+    images = DATASETS.build(dict(type='ImageFolder', data_root=str(folder), pipeline=[]))
+    return np.array([images.get_data_info(i)['gt_label'] for i in range(len(images))])
+
+
+def read(folder: Path, chosen: np.ndarray, args: argparse.Namespace) -> np.ndarray:
+    """Rows of the images of these numbers, ascending, as ImageClusterer makes them."""
+    encoder = find_encoder(args.encoder)
+    size = dict(image_size=encoder.image_size) if encoder.image_size else {}
+    cfg = read_config(find_shipped(RECIPE), size)
+    images = dict(cfg.test_images, data_root=str(folder), indices=chosen.tolist())
+    rows = dict(
+        cfg.val_dataloader.dataset,
+        dataset=images,
+        encoder=encoder.config,
+        store_dir=args.store,
+    )
+    return np.asarray(DATASETS.build(rows).rows)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument('--encoder', default=ImageClusterer().encoder)
+    parser.add_argument('--store', default='work_dirs/features')
 
 
 def main() -> None:
@@ -84,19 +102,18 @@ def main() -> None:
     parser.add_argument('--num-test', type=int, default=2000)
     parser.add_argument('--samples', type=int, default=5)
     parser.add_argument('--seeds', type=int, default=5)
-    parser.add_argument('--store', default='work_dirs/features')
+    add_arguments(parser)
     args = parser.parse_args()
 
-    train, labels = read(args.train, args.store)
-    test, test_labels = read(args.test, args.store)
+    labels, test_labels = classes_of(args.train), classes_of(args.test)
     num_clusters = len(np.unique(labels))
     found = {name: [] for name, method in METHODS.items() if method}
     seconds = {name: 0.0 for name in found}
     for sample in range(args.samples):
         rng = np.random.RandomState(1000 + sample)
-        own = np.sort(rng.permutation(len(train))[: args.num_train])
-        other = np.sort(rng.permutation(len(test))[: args.num_test])
-        rows, new = np.asarray(train[own]), np.asarray(test[other])
+        own = np.sort(rng.permutation(len(labels))[: args.num_train])
+        other = np.sort(rng.permutation(len(test_labels))[: args.num_test])
+        rows, new = read(args.train, own, args), read(args.test, other, args)
         for name in found:
             accuracies = []
             for seed in range(args.seeds):

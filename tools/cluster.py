@@ -41,7 +41,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--out', required=True, help='folder for what is written')
     parser.add_argument(
         '--encoder',
-        help='network that sees the images: lite0 (default), lite1, lite2, timm:NAME, auto (a '
+        help='network that sees the images: lite2 (default), lite1, lite0, timm:NAME, auto (a '
         'DINOv2 if it is at hand); with --weights also torchvision:NAME, resnet50 or a config',
     )
     parser.add_argument('--weights', help='file that fills the network')

@@ -21,7 +21,7 @@ from cdc_mm.features import tell_unreadable, told_once, unreadable
 
 from .assignments import Assignments, apply_names, read_csv
 from .copies import link_clusters
-from .encoders import find_encoder
+from .encoders import DEFAULT_ENCODER, find_encoder
 from .estimate import estimate_seconds
 from .image_clusterer import ImageClusterer, default_store_dir, size_for
 from .results import assignments_of, find_warnings, write_page
@@ -63,7 +63,7 @@ def cluster_folder(
         folders (str, optional): ``link`` or ``copy`` makes a folder of images for each cluster.
         parquet (bool): Whether to write ``assignments.parquet`` too. Defaults to False.
         encoder (str, optional): As the rest of the network, see :class:`ImageClusterer`. Defaults
-            to ``lite0``; a model has its own.
+            to ``lite2``; a model has its own.
         weights (str, optional): A file that fills it.
         image_size (int, optional): Pixels that it sees.
         finetune_epochs (int): Epochs in which the network learns, too. Defaults to 0.
@@ -110,7 +110,8 @@ def cluster_folder(
         if model is not None:
             clusterer = ImageClusterer.load(model, verbose=True)
         else:
-            find_encoder(encoder or 'lite0', weights)  # a mistyped one is told at once
+            encoder = encoder or DEFAULT_ENCODER
+            find_encoder(encoder, weights)  # a mistyped one is told at once
         with warnings_only():
             seen = survey(folder)
         for line in seen.lines():
@@ -119,7 +120,7 @@ def cluster_folder(
         if model is None:
             clusterer = ImageClusterer(
                 num_clusters,
-                encoder=encoder or 'lite0',
+                encoder=encoder,
                 weights=weights,
                 image_size=image_size,
                 finetune_epochs=finetune_epochs,

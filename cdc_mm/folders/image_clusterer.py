@@ -46,7 +46,7 @@ from cdc_mm.shipped import find_shipped
 from cdc_mm.version import __version__
 from cdc_mm.wrappers import unwrap_model
 
-from .encoders import NamedEncoder, find_encoder
+from .encoders import DEFAULT_ENCODER, NamedEncoder, find_encoder
 from .finetuning import finetune
 from .saved import plain_config, read_json
 from .sources import Pictures, as_folder, as_list, as_pictures, encode_pictures
@@ -74,7 +74,7 @@ class ImageClusterer(TransformerMixin, ClusterMixin, BaseEstimator):
     Args:
         n_clusters (int | str): K, at least 2; or ``auto``, 2 to 30 by
             :func:`~cdc_mm.evaluation.functional.choose_num_clusters`. Defaults to 8.
-        encoder (str): The network, see :data:`~cdc_mm.folders.ENCODERS`. Defaults to ``lite0``.
+        encoder (str): The network, see :data:`~cdc_mm.folders.ENCODERS`. Defaults to ``lite2``.
         weights (str, optional): A file that fills the network.
         image_size (int, optional): Height and width that the network sees. Defaults to 192 for
             images whose shorter side is at most 192 pixels in the median, else to 224.
@@ -123,7 +123,7 @@ class ImageClusterer(TransformerMixin, ClusterMixin, BaseEstimator):
         self,
         n_clusters: Union[int, str] = 8,
         *,
-        encoder: str = 'lite0',
+        encoder: str = DEFAULT_ENCODER,
         weights: Optional[str] = None,
         image_size: Optional[int] = None,
         epochs: Optional[int] = None,

@@ -4,7 +4,7 @@
 # network twice, forwards and once backwards: for those with a GPU or patience.
 _base_ = '../cdc_r18_folder.py'
 
-image_size = 128  # as it was measured; --finetune takes that of the folder
+image_size = 192  # --finetune takes that of the folder
 epochs = 3
 batch_size = 64
 lr = 1e-4

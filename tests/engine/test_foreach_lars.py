@@ -40,24 +40,34 @@ def steps(net, optimizer, count, seed=1):
         for group in optimizer.param_groups:
             group['lr'] = 2.0 / (1 + i)
         optimizer.zero_grad()
-        net['body'](torch.randn(4, 3, 8, 8)).square().mean().backward()
+        images = torch.randn(4, 3, 8, 8).to(net['unused'].weight)
+        net['body'](images).square().mean().backward()
         optimizer.step()
 
 
 @pytest.mark.parametrize(('momentum', 'decay'), [(0.9, 0.1), (0.0, 0.1), (0.9, 0.0)])
 def test_equals_mmpretrains(momentum, decay):
-    nets = [network(), network()]
+    # In float64, as rounding grows with each step.
+    nets = [network().double(), network().double()]
     for net, kind in zip(nets, ('LARS', 'ForeachLARS'), strict=True):
         steps(net, wrap(net, kind, momentum, decay), 6)
-    before = network().state_dict()
+    before = network().double().state_dict()
     for name, expected in nets[0].state_dict().items():
-        torch.testing.assert_close(nets[1].state_dict()[name], expected, rtol=1e-6, atol=1e-6)
+        torch.testing.assert_close(nets[1].state_dict()[name], expected, rtol=1e-9, atol=1e-12)
         if name.endswith('weight') and not name.startswith('unused'):
             assert not torch.equal(expected, before[name]), name  # else nothing was compared
 
 
+def test_a_step_in_float32_equals_mmpretrains():
+    nets = [network(), network()]
+    for net, kind in zip(nets, ('LARS', 'ForeachLARS'), strict=True):
+        steps(net, wrap(net, kind), 1)
+    for a, b in zip(nets[0].parameters(), nets[1].parameters(), strict=True):
+        torch.testing.assert_close(b, a, rtol=1e-6, atol=1e-6)
+
+
 def test_goes_on_from_a_checkpoint_of_either():
-    reference, net = network(), network()
+    reference, net = network().double(), network().double()
     for other, kinds in ((reference, ('LARS',) * 3), (net, ('LARS', 'ForeachLARS', 'LARS'))):
         state = None
         for seed, kind in enumerate(kinds):
@@ -67,7 +77,7 @@ def test_goes_on_from_a_checkpoint_of_either():
             steps(other, optimizer, 2, seed)
             state = optimizer.state_dict()
     for a, b in zip(reference.parameters(), net.parameters(), strict=True):
-        torch.testing.assert_close(b, a, rtol=1e-6, atol=1e-6)
+        torch.testing.assert_close(b, a, rtol=1e-9, atol=1e-12)
 
 
 def calls(net, optimizer):
@@ -88,7 +98,7 @@ def test_calls_do_not_depend_on_the_number_of_parameters():
         outer[depth], syncs = calls(net, wrap(net, 'ForeachLARS'))
         assert syncs == []
     # Three buckets: adapted, excluded with weight decay, excluded without.
-    assert outer[1] == outer[10] and len(outer[1]) <= 30, outer[10]
+    assert outer[1] == outer[10] and len(outer[1]) <= 20, outer[10]
     _, syncs = calls(net, wrap(net, 'LARS'))
     assert len(syncs) > 20  # what the reference does, so that the count counts
 

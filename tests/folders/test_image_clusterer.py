@@ -19,7 +19,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 import cdc_mm
 from cdc_mm import ClusterInferencer, ImageClusterer
 from cdc_mm.errors import RunError
-from cdc_mm.folders import survey
+from cdc_mm.folders import size_for, survey
 from cdc_mm.folders.image_clusterer import _compare
 
 ONE = 'asks for one cluster, and one is none'
@@ -143,13 +143,24 @@ def folder(tmp_path_factory):
 
 
 def make(store, **kwargs):
-    options = dict(image_size=32, epochs=30, store_dir=str(store), num_workers=0)
+    # Of 32 pixels the default network sees too little.
+    options = dict(encoder='lite0', image_size=32, epochs=30, store_dir=str(store), num_workers=0)
     return ImageClusterer(3, **{**options, **kwargs})
 
 
 @pytest.fixture(scope='module')
 def of_folder(folder, tmp_path_factory):
     return make(tmp_path_factory.mktemp('store')).fit(folder)
+
+
+def test_small_images_are_seen_at_192_pixels_and_others_at_224(tmp_path):
+    assert [size_for(edge) for edge in (1, 192, 193, 4000)] == [192, 192, 224, 224]
+    images = list(pictures(6))
+    for i, pixels in enumerate(images):
+        Image.fromarray(pixels).save(tmp_path / f'{i}.png')
+    given = dict(epochs=1, num_workers=0, store_dir=str(tmp_path / 'store'))
+    for photos in (tmp_path, images):
+        assert ImageClusterer(3, **given).fit(photos).image_size_ == 192
 
 
 def test_a_folder_and_its_pictures_in_memory_are_the_same(folder, of_folder, tmp_path):

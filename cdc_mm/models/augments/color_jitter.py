@@ -3,7 +3,7 @@ from mmpretrain.registry import BATCH_AUGMENTS
 from torch import Tensor
 
 from .base import BatchAugment
-from .functional import color_jitter
+from .functional import color_jitter_
 
 
 @BATCH_AUGMENTS.register_module()
@@ -45,4 +45,4 @@ class BatchColorJitter(BatchAugment):
         """See :class:`BatchAugment`."""
         factors = torch.lerp(self.low, self.high, torch.rand(len(index), 4))
         order = torch.rand(len(index), 4).argsort(dim=1)
-        return color_jitter(images, index, factors, order)
+        return color_jitter_(images, index, factors, order)

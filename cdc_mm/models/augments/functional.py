@@ -1,20 +1,24 @@
-"""Augmentations of a batch, each image by parameters of its own: pure functions.
+"""Augmentations of a batch, each image by parameters of its own.
 
 Images are floating point RGB in [0, 1], (B, C, H, W) in any memory format. What the functions
 compute is defined by torchvision's functions of one image, and tests compare the two. Parameters
-lie on the host, where it is known without a wait which images an operation concerns.
+lie on the host, where it is known without a wait which images an operation concerns. A function
+whose name ends in an underscore changes the images that it is given, and returns them.
 """
 
-from typing import Iterator, List, Tuple
+from typing import Iterator, Tuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-# ITU-R 601-2, as torchvision and Pillow weigh the channels.
-_GREY = (0.2989, 0.587, 0.114)
+from . import photographs
+from .photographs import GREY
+
 # Images that are changed at once on a CPU: these bytes and what comes of them stay in its cache.
 _CACHED_BYTES = 1 << 18
+# From this size on OpenCV changes one image after the other faster than torch all at once.
+_LARGE = 3 * 64 * 64
 
 
 def draw_boxes(
@@ -95,7 +99,7 @@ def _resize_weights(start: Tensor, length: Tensor, size: int, out: int) -> Tenso
     return weights / weights.sum(dim=2, keepdim=True)
 
 
-def flip(images: Tensor, index: Tensor) -> Tensor:
+def flip_(images: Tensor, index: Tensor) -> Tensor:
     """Mirror some images left to right.
 
     Args:
@@ -103,34 +107,34 @@ def flip(images: Tensor, index: Tensor) -> Tensor:
         index (Tensor): Numbers of those to mirror (n,).
 
     Returns:
-        Tensor: A new tensor.
+        Tensor: The images.
     """
     index = index.to(images.device, non_blocking=True)
-    return images.index_copy(0, index, images.index_select(0, index).flip(-1))
+    return images.index_copy_(0, index, images.index_select(0, index).flip(-1))
 
 
 def to_grey(images: Tensor) -> Tensor:
     """Luminance (B, H, W) of images (B, 3, H, W), by ITU-R 601-2."""
     red, green, blue = images.unbind(dim=1)
-    return (red * _GREY[0]).add_(green, alpha=_GREY[1]).add_(blue, alpha=_GREY[2])
+    return (red * GREY[0]).add_(green, alpha=GREY[1]).add_(blue, alpha=GREY[2])
 
 
-def grayscale(images: Tensor, index: Tensor) -> Tensor:
-    """Take the colours from some images (B, 3, H, W); a new tensor.
+def grayscale_(images: Tensor, index: Tensor) -> Tensor:
+    """Take the colours from some images.
 
     Args:
         images (Tensor): Shape (B, 3, H, W).
         index (Tensor): Numbers of those that become grey (n,).
 
     Returns:
-        Tensor: Shape (B, 3, H, W), of equal channels there.
+        Tensor: The images, of equal channels there.
     """
     index = index.to(images.device, non_blocking=True)
     chosen = images.index_select(0, index)
-    return images.index_copy(0, index, to_grey(chosen)[:, None].expand_as(chosen))
+    return images.index_copy_(0, index, to_grey(chosen)[:, None].expand_as(chosen))
 
 
-def solarize(images: Tensor, index: Tensor, threshold: Tensor) -> Tensor:
+def solarize_(images: Tensor, index: Tensor, threshold: Tensor) -> Tensor:
     """Invert the pixels of some images that are at or above a threshold.
 
     Args:
@@ -139,15 +143,15 @@ def solarize(images: Tensor, index: Tensor, threshold: Tensor) -> Tensor:
         threshold (Tensor): Of each of them (n,).
 
     Returns:
-        Tensor: A new tensor.
+        Tensor: The images.
     """
     index = index.to(images.device, non_blocking=True)
     threshold = threshold.to(images.device, images.dtype, non_blocking=True)[:, None, None, None]
     chosen = images.index_select(0, index)
-    return images.index_copy(0, index, torch.where(chosen >= threshold, 1 - chosen, chosen))
+    return images.index_copy_(0, index, torch.where(chosen >= threshold, 1 - chosen, chosen))
 
 
-def color_jitter(images: Tensor, index: Tensor, factors: Tensor, order: Tensor) -> Tensor:
+def color_jitter_(images: Tensor, index: Tensor, factors: Tensor, order: Tensor) -> Tensor:
     """Change brightness, contrast, saturation and hue of some images, of each in its own order.
 
     The first three are one formula: a x + b grey(x) + c mean(grey(x)), within [0, 1]. So images
@@ -161,15 +165,19 @@ def color_jitter(images: Tensor, index: Tensor, factors: Tensor, order: Tensor) 
         order (Tensor): Permutations of 0..3 (n, 4): which of the four comes first, second, ...
 
     Returns:
-        Tensor: A new tensor.
+        Tensor: The images.
     """
-    images = images.clone()
     places = (order == 3).byte().argmax(dim=1)
     linear = order[order != 3].view(-1, 3)
     # What the three that are linear multiply: the image, its luminance, the mean of that.
     factor = factors.gather(1, linear)
     rest = 1 - factor
     terms = torch.stack([factor, rest * (linear == 2), rest * (linear == 1)], dim=2)
+    if _one_by_one(images):
+        turns = factors[:, 3].tolist()
+        for i, number in enumerate(index.tolist()):
+            photographs.color_jitter_(images[number], terms[i].tolist(), int(places[i]), turns[i])
+        return images
     for place in range(4):
         for part in _blocks((places == place).nonzero()[:, 0], images):
             here = index[part].to(images.device, non_blocking=True)
@@ -218,7 +226,7 @@ def _turn_hue(images: Tensor, turn: Tensor) -> Tensor:
     return out
 
 
-def gaussian_blur(images: Tensor, index: Tensor, sigma: Tensor, kernel_size: int) -> Tensor:
+def gaussian_blur_(images: Tensor, index: Tensor, sigma: Tensor, kernel_size: int) -> Tensor:
     """Blur some images, each by its own sigma, reflecting at the borders.
 
     Args:
@@ -228,20 +236,18 @@ def gaussian_blur(images: Tensor, index: Tensor, sigma: Tensor, kernel_size: int
         kernel_size (int): Odd; at most twice the shorter side less one.
 
     Returns:
-        Tensor: A new tensor.
+        Tensor: The images.
     """
     # All pixels beyond five sigma together weigh 6e-7.
-    radius = min(kernel_size // 2, int(5 * sigma.max()) + 1)
+    radii = (5 * sigma).int().add_(1).clamp_(max=kernel_size // 2)
+    if _one_by_one(images):
+        for number, width, radius in zip(index.tolist(), sigma.tolist(), radii.tolist()):
+            photographs.gaussian_blur_(images[number], width, 2 * radius + 1)
+        return images
+    radius = int(radii.max())
     taps = torch.arange(-radius, radius + 1)
     kernel = torch.exp(-0.5 * (taps / sigma[:, None]).square())
     kernel = kernel / kernel.sum(dim=1, keepdim=True)
-    if images.device.type == 'cpu' and images[0].nbytes >= _CACHED_BYTES:
-        images = images.clone()
-        for number, each, width in zip(index.tolist(), kernel, (5 * sigma).int().tolist()):
-            cut = max(radius - width - 1, 0)
-            taps = each[cut : len(each) - cut].tolist()
-            images[number] = _filter(_filter(images[number], taps, 2), taps, 1)
-        return images
     height, width = images.shape[2:]
     index = index.to(images.device, non_blocking=True)
     weights = kernel.to(images.device, images.dtype, non_blocking=True)
@@ -249,22 +255,16 @@ def gaussian_blur(images: Tensor, index: Tensor, sigma: Tensor, kernel_size: int
     padded = F.pad(images.index_select(0, index), [radius] * 4, mode='reflect')
     wide = F.conv2d(padded.flatten(0, 1)[None], weights[:, None, None, :], groups=len(weights))
     blurred = F.conv2d(wide, weights[:, None, :, None], groups=len(weights))
-    return images.index_copy(0, index, blurred.view(len(index), -1, height, width))
+    return images.index_copy_(0, index, blurred.view(len(index), -1, height, width))
 
 
-def _filter(image: Tensor, kernel: List[float], dim: int) -> Tensor:
-    """One image (C, H, W) filtered along rows or columns by a symmetrical kernel.
-
-    A sum of shifted images: a CPU's convolution is slow for so few channels.
-    """
-    radius, size = len(kernel) // 2, image.shape[dim]
-    padding = [radius, radius, 0, 0] if dim == 2 else [0, 0, radius, radius]
-    padded = F.pad(image, padding, mode='reflect')
-    made = image * kernel[radius]
-    for near in range(radius):
-        for start in (near, 2 * radius - near):
-            made.add_(padded.narrow(dim, start, size), alpha=kernel[near])
-    return made
+def _one_by_one(images: Tensor) -> bool:
+    """Whether OpenCV is to change one image after the other."""
+    return (
+        images.device.type == 'cpu'
+        and images.dtype == torch.float32
+        and images[0].numel() >= _LARGE
+    )
 
 
 def _blocks(numbers: Tensor, images: Tensor) -> Iterator[Tensor]:

@@ -5,7 +5,7 @@ from mmpretrain.registry import BATCH_AUGMENTS
 from torch import Tensor
 
 from .base import BatchAugment, check_range
-from .functional import gaussian_blur
+from .functional import gaussian_blur_
 
 
 @BATCH_AUGMENTS.register_module()
@@ -33,4 +33,4 @@ class BatchGaussianBlur(BatchAugment):
     def change(self, images: Tensor, index: Tensor) -> Tensor:
         """See :class:`BatchAugment`."""
         sigma = torch.empty(len(index)).uniform_(*self.sigma)
-        return gaussian_blur(images, index, sigma, self.kernel_size)
+        return gaussian_blur_(images, index, sigma, self.kernel_size)

@@ -2,7 +2,7 @@ from mmpretrain.registry import BATCH_AUGMENTS
 from torch import Tensor
 
 from .base import BatchAugment
-from .functional import grayscale
+from .functional import grayscale_
 
 
 @BATCH_AUGMENTS.register_module()
@@ -18,4 +18,4 @@ class BatchRandomGrayscale(BatchAugment):
 
     def change(self, images: Tensor, index: Tensor) -> Tensor:
         """See :class:`BatchAugment`."""
-        return grayscale(images, index)
+        return grayscale_(images, index)

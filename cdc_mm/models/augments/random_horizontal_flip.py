@@ -2,7 +2,7 @@ from mmpretrain.registry import BATCH_AUGMENTS
 from torch import Tensor
 
 from .base import BatchAugment
-from .functional import flip
+from .functional import flip_
 
 
 @BATCH_AUGMENTS.register_module()
@@ -18,4 +18,4 @@ class BatchRandomHorizontalFlip(BatchAugment):
 
     def change(self, images: Tensor, index: Tensor) -> Tensor:
         """See :class:`BatchAugment`."""
-        return flip(images, index)
+        return flip_(images, index)

@@ -3,7 +3,7 @@ from mmpretrain.registry import BATCH_AUGMENTS
 from torch import Tensor
 
 from .base import BatchAugment
-from .functional import solarize
+from .functional import solarize_
 
 
 @BATCH_AUGMENTS.register_module()
@@ -21,4 +21,4 @@ class BatchRandomSolarize(BatchAugment):
 
     def change(self, images: Tensor, index: Tensor) -> Tensor:
         """See :class:`BatchAugment`."""
-        return solarize(images, index, torch.full((len(index),), self.threshold))
+        return solarize_(images, index, torch.full((len(index),), self.threshold))

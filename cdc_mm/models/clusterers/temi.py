@@ -137,11 +137,13 @@ class TEMIHeads(nn.Module):
         self.hidden = nn.Linear(in_channels, num_heads * hidden_channels)
         self.weight = nn.Parameter(torch.empty(num_heads, hidden_channels, out_channels))
         self.bias = nn.Parameter(torch.zeros(num_heads, 1, out_channels))
-        self.directions = nn.Parameter(torch.randn(num_heads, num_clusters, out_channels))
+        # Short ones turn fast: a step of Adam is as long for any length.
+        self.directions = nn.Parameter(torch.empty(num_heads, num_clusters, out_channels))
         self.lengths = nn.Parameter(torch.ones(num_heads, num_clusters, 1))
         nn.init.zeros_(self.hidden.bias)
         for weight in (self.hidden.weight, self.weight):
             nn.init.trunc_normal_(weight, std=0.02)
+        nn.init.uniform_(self.directions, -(out_channels**-0.5), out_channels**-0.5)
 
     def forward(self, rows: Tensor) -> Tensor:
         """Rows (B, D) to scores (H, B, K)."""

@@ -15,7 +15,7 @@ class MultiViewDataPreprocessor(SelfSupDataPreprocessor):
     The counterpart of mmpretrain's ``MultiView`` transform, but the steps of a view are batched
     ones that draw their parameters for each sample apart (``Batch<Name>`` and kornia's, as
     ``kornia/<Name>``), which is many times faster than one image at a time in the data workers.
-    They see RGB floats in [0, 1].
+    They see RGB floats in [0, 1], which they may overwrite.
     In evaluation the images are only normalised.
 
     When the pipeline has made the views already (``MultiView``, say for a random crop that must
@@ -98,7 +98,9 @@ class MultiViewDataPreprocessor(SelfSupDataPreprocessor):
     def _augment(self, inputs: Union[Tensor, Sequence[Tensor]]) -> List[Tensor]:
         if isinstance(inputs, Tensor):
             image = self._to_float_rgb(inputs)
-            return [augment(image) for augment in self.augment]
+            # Steps may write into what they are given.
+            copies = [image.clone() for _ in self.augment[1:]]
+            return [augment(x) for augment, x in zip(self.augment, [image, *copies])]
         if inputs[0].dim() == 3:
             raise ValueError(
                 'the images of a batch come as a list: give the dataloader '
@@ -119,7 +121,7 @@ class MultiViewDataPreprocessor(SelfSupDataPreprocessor):
     def _normalize(self, image: Tensor) -> Tensor:
         if not self._enable_normalize:
             return image
-        return (image - self.mean / 255).div_(self.std / 255)
+        return image.sub_(self.mean / 255).div_(self.std / 255)
 
 
 def _steps(name: str, steps: Steps) -> List[dict]:

@@ -21,7 +21,8 @@ class EfficientNetLite(TimmEncoder):
     architecture is timm's; both have the same tensors in the same order under other names.
 
     Args:
-        variant (int): 0, 1 or 2. Defaults to 0, the smallest, whose package is a requirement.
+        variant (int): 0, 1 or 2, the largest. The packages of 0 and 2 are requirements. Defaults
+            to 0.
         weights (str, optional): Another file. Defaults to the package's.
         freeze (bool): Whether to freeze it. Defaults to False.
         mirror (bool): Whether to average the rows of an image and its mirror image, see

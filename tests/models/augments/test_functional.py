@@ -55,10 +55,10 @@ def test_color_jitter_is_torchvisions_in_each_order(size, layout):
             image = getattr(tv, f'adjust_{names[k]}')(image, float(factors[i, k]))
         return image
 
-    before = x.clone()
-    made = F.color_jitter(x, index, factors, order)
-    torch.testing.assert_close(made, apply_each(x, index, jitter), rtol=0, atol=2e-5)
-    assert torch.equal(x, before)
+    expected = apply_each(x, index, jitter)
+    made = F.color_jitter_(x, index, factors, order)
+    assert made is x and x.is_contiguous(memory_format=layout)
+    torch.testing.assert_close(made, expected, rtol=0, atol=2e-5)
 
 
 @pytest.mark.parametrize('layout', LAYOUTS)
@@ -66,22 +66,25 @@ def test_color_jitter_is_torchvisions_in_each_order(size, layout):
 def test_gaussian_blur_is_torchvisions(layout, height):
     x = images(9, height, 33).to(memory_format=layout)
     index, sigma = torch.tensor([8, 0, 3, 4]), torch.tensor([0.1, 0.7, 2.0, 2.5])
-    made = F.gaussian_blur(x, index, sigma, 23)
     expected = apply_each(
         x, index, lambda image, i: tv.gaussian_blur(image, [23, 23], [float(sigma[i])] * 2)
     )
+    made = F.gaussian_blur_(x, index, sigma, 23)
+    assert made is x and x.is_contiguous(memory_format=layout)
     torch.testing.assert_close(made, expected, rtol=0, atol=1e-5)
 
 
 def test_flip_grayscale_and_solarize_are_torchvisions():
     x = images(6)
     index = torch.tensor([4, 1])
-    made = F.flip(x, index)
-    assert torch.equal(made, apply_each(x, index, lambda image, i: tv.hflip(image)))
-    made = F.grayscale(x, index)
-    expected = apply_each(x, index, lambda image, i: tv.rgb_to_grayscale(image, 3))
-    torch.testing.assert_close(made, expected, rtol=0, atol=1e-6)
+    for change, each, atol in (
+        (F.flip_, lambda image, i: tv.hflip(image), 0),
+        (F.grayscale_, lambda image, i: tv.rgb_to_grayscale(image, 3), 1e-6),
+    ):
+        expected = apply_each(x, index, each)
+        given = x.clone()
+        assert change(given, index) is given
+        torch.testing.assert_close(given, expected, rtol=0, atol=atol)
     threshold = torch.tensor([0.5, 0.2])
-    made = F.solarize(x, index, threshold)
     expected = apply_each(x, index, lambda image, i: tv.solarize(image, float(threshold[i])))
-    torch.testing.assert_close(made, expected, rtol=0, atol=0)
+    assert torch.equal(F.solarize_(x.clone(), index, threshold), expected)
