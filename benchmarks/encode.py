@@ -7,7 +7,6 @@ Usage: python benchmarks/encode.py FOLDER --by ours|timm [--kept] [--size 128] [
 """
 
 import argparse
-import os
 import sys
 import tempfile
 from contextlib import redirect_stdout
@@ -16,6 +15,7 @@ from typing import Callable
 
 import torch
 from PIL import Image
+from processes import serve
 from torch.utils.data import DataLoader, Dataset
 
 NAME, BATCH, WORKERS = 'tf_efficientnet_lite0', 64, 2
@@ -89,11 +89,7 @@ def main() -> None:
             encode = encoder_rows(args.folder, args.size)
         else:
             encode = plain_loop(args.folder, args.size, args.device)
-    for _ in sys.stdin:
-        before = os.times()
-        with redirect_stdout(sys.stderr):
-            encode()
-        print(sum(os.times()[:4]) - sum(before[:4]), flush=True)
+    serve(encode)
 
 
 if __name__ == '__main__':

@@ -3,8 +3,6 @@
 import contextlib
 import importlib.util
 import io
-import subprocess
-import sys
 import tempfile
 from pathlib import Path
 from statistics import median
@@ -19,6 +17,7 @@ from mmengine.config import Config
 from mmengine.dataset import Compose, default_collate
 from mmpretrain.registry import MODELS, TRANSFORMS
 from PIL import Image
+from processes import processes
 from scipy.optimize import linear_sum_assignment
 from sklearn.metrics import (
     adjusted_rand_score,
@@ -106,30 +105,17 @@ def features(settings: Settings) -> List[Row]:
     if importlib.util.find_spec('timm') is None:
         return [Row(name, *names, None, note='skipped: timm is not installed')]
     count, size = settings.pick((256, 128), (6, 32))
+    script = str(Path(encode.__file__))
+    options = [f'--size={size}', f'--threads={settings.threads}', f'--device={settings.device}']
     sides = dict(ours=['ours'], theirs=['timm'], kept=['timm', '--kept'])
-    cpu = {side: [] for side in sides}
-    with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
+    with tempfile.TemporaryDirectory() as folder:
         write_images(Path(folder) / 'images', count)
-        passes = {}
-        for side, by in sides.items():
-            process = stack.enter_context(
-                subprocess.Popen(
-                    [
-                        sys.executable, str(Path(encode.__file__)), f'{folder}/images', '--by', *by,
-                        f'--size={size}', f'--threads={settings.threads}',
-                        f'--device={settings.device}',
-                    ],
-                    stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
-                    text=True,
-                )
-            )  # fmt: skip
-
-            def one_pass(process=process, side=side) -> None:
-                print(file=process.stdin, flush=True)
-                cpu[side].append(float(process.stdout.readline()))
-
-            passes[side] = one_pass
-        seconds = alternate(passes, settings.pick(3, 1))
+        commands = {
+            side: [script, f'{folder}/images', '--by', *by, *options] for side, by in sides.items()
+        }
+        with processes(commands) as passes:
+            seconds = alternate(passes, settings.pick(3, 1))
+            cpu = {side: process.cpu_seconds for side, process in passes.items()}
     rows = []
     for side, reference in (('theirs', names[1]), ('kept', f'{names[1]}, freed memory kept')):
         spent = ratio(cpu['ours'][1:], cpu[side][1:])

@@ -1,8 +1,7 @@
 """Parts of a training step: optimisers, momentum encoder, Sinkhorn, losses, layouts of networks."""
 
 import copy
-import importlib.util
-from typing import List
+from typing import Callable, List
 
 import torch
 import torch.nn.functional as F
@@ -16,6 +15,9 @@ from cdc_mm.models.layers import MomentumEncoder
 from cdc_mm.models.losses import info_nce
 
 from .measuring import Row, Settings, alternate, counted, peak_memory, ratio
+from .sides import compare_sides
+
+POT_SIZE = 4096, 1000
 
 
 def resnet(settings: Settings, depth: int = 50, norm: str = 'BN') -> nn.Module:
@@ -102,34 +104,45 @@ def sinkhorn(settings: Settings) -> List[Row]:
         sizes.append((65_536, 21_000))
     rows = []
     for count, clusters in sizes:
-        scores = torch.randn(count, clusters, device=settings.device)
-        scores = F.normalize(scores, dim=1)
+        scores = some_scores(count, clusters, settings)
         functions = dict(
             ours=lambda scores=scores: sinkhorn_knopp(scores),
-            swav=lambda scores=scores: swav_sinkhorn(scores),
+            theirs=lambda scores=scores: swav_sinkhorn(scores),
         )
-        if importlib.util.find_spec('ot') and settings.device == 'cpu':
-            functions['pot'] = pot_sinkhorn(scores)
         seconds = alternate(functions, settings.pick(5, 1), settings.device)
         name = f'Sinkhorn, {count:,} x {clusters:,}'
         size = scores.numel() * scores.element_size()
-        for key, reference in (('swav', "SwAV's form"), ('pot', "POT's sinkhorn_log, 3 rounds")):
-            if key not in functions:
-                rows.append(Row(name, 'sinkhorn_knopp', reference, None, note='skipped: no POT'))
-                continue
-            rows.append(
-                Row(name, 'sinkhorn_knopp', reference, ratio(seconds['ours'], seconds[key]))
-            )
         memory = peak_memory(functions['ours'], settings.device) / size
-        rows.append(Row(f'{name}: memory', 'sinkhorn_knopp', 'the scores', memory, 3.0))
-    return rows
+        speed = ratio(seconds['ours'], seconds['theirs'])
+        rows += [
+            Row(name, 'sinkhorn_knopp', "SwAV's form", speed),
+            Row(f'{name}: memory', 'sinkhorn_knopp', 'the scores', memory, 3.0),
+        ]
+    count, clusters = settings.pick(POT_SIZE, (64, 10))
+    return rows + compare_sides(
+        f'Sinkhorn, {count:,} x {clusters:,}',
+        ('sinkhorn_knopp', "POT's sinkhorn_log, 3 rounds"),
+        ('sinkhorn_knopp', 'pot'),
+        settings,
+        rounds=9,
+        limit=0.10,
+    )
 
 
-def pot_sinkhorn(scores: Tensor):
+def some_scores(count: int, clusters: int, settings: Settings) -> Tensor:
+    return F.normalize(torch.randn(count, clusters, device=settings.device), dim=1)
+
+
+def our_sinkhorn(settings: Settings) -> Callable:
+    scores = some_scores(*settings.pick(POT_SIZE, (64, 10)), settings)
+    return lambda: sinkhorn_knopp(scores)
+
+
+def pot_sinkhorn(settings: Settings) -> Callable:
     import ot
 
-    count, clusters = scores.shape
-    weights = [torch.full((n,), 1 / n) for n in (count, clusters)]
+    scores = some_scores(*settings.pick(POT_SIZE, (64, 10)), settings)
+    weights = [torch.full((n,), 1 / n, device=settings.device) for n in scores.shape]
     return lambda: ot.bregman.sinkhorn_log(
         *weights, -scores, 0.05, numItermax=3, stopThr=0, warn=False
     )

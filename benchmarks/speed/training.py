@@ -2,7 +2,6 @@
 
 import contextlib
 import copy
-import importlib.util
 import io
 import itertools
 import tempfile
@@ -24,7 +23,10 @@ from torch.utils.data import DataLoader, Dataset
 
 from cdc_mm import apis
 
-from .measuring import Row, Settings, alternate, counted, peak_memory, ratio
+from .measuring import Row, Settings, counted, peak_memory, ratio
+from .sides import compare_sides
+
+STEP_BATCH = 128
 
 _runs = itertools.count()
 
@@ -205,13 +207,41 @@ def waiting_share(settings: Settings, batch: int) -> Row:
 
 def mmpretrain_moco(settings: Settings) -> List[Row]:
     """One way from view 1 to the keys of view 2, as MMPretrain's MoCo does it."""
-    batch = settings.pick(16, 8)
-    with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
+    return compare_steps('one way', 'cdc_one_way', 'mmpretrain', "MMPretrain's MoCo", settings)
+
+
+def lightly_moco(settings: Settings) -> List[Row]:
+    """Both ways, in the setting of Lightly's CIFAR-10 benchmark."""
+    return compare_steps('both ways', 'cdc', 'lightly', "Lightly's MoCo", settings)
+
+
+def compare_steps(
+    ways: str, ours: str, theirs: str, reference: str, settings: Settings
+) -> List[Row]:
+    batch = settings.pick(STEP_BATCH, 8)
+    return compare_sides(
+        f'training step from decoded images, {ways}, batch {batch}',
+        ('CDC, views made for the batch', f'{reference}, views image by image'),
+        (ours, theirs),
+        settings,
+        rounds=3,
+        limit=1.0,
+        note='no workers on either side',
+    )
+
+
+def cdc_step(settings: Settings, symmetric: bool = True) -> Callable:
+    with tempfile.TemporaryDirectory() as folder:
+        batch = settings.pick(STEP_BATCH, 8)
         cfg = recipe(settings, batch, 4)
         cfg.work_dir = folder
-        cfg.model.symmetric = False
-        ours = Bare(build(cfg))
-        baseline = apis.read_config('configs/baselines/mocov2/mocov2_r18_cifar10.py')
+        cfg.model.symmetric = symmetric
+        return Bare(build(cfg))
+
+
+def mmpretrain_step(settings: Settings) -> Callable:
+    batch = settings.pick(STEP_BATCH, 8)
+    baseline = apis.read_config('configs/baselines/mocov2/mocov2_r18_cifar10.py')
     baseline.model.backbone.update(settings.pick({}, dict(stem_channels=4, base_channels=4)))
     baseline.model.neck.in_channels = settings.pick(512, 32)
     preprocessor = dict(
@@ -227,45 +257,10 @@ def mmpretrain_moco(settings: Settings) -> List[Row]:
     )
     stock.loader = DataLoader(dataset, batch, collate_fn=default_collate, drop_last=True)
     stock.optimizer, stock.batches = sgd(stock.model), iter(())
-    seconds = alternate(dict(ours=ours, theirs=stock), settings.pick(4, 1), settings.device)
-    return [
-        Row(
-            f'training step from decoded images, one way, batch {batch}',
-            'CDC, views made for the batch',
-            "MMPretrain's MoCo, views image by image",
-            ratio(seconds['ours'], seconds['theirs']),
-            note='no workers on either side',
-        )
-    ]
+    return stock
 
 
-def lightly_moco(settings: Settings) -> List[Row]:
-    """Both ways, in the setting of Lightly's CIFAR-10 benchmark."""
-    batch = settings.pick(16, 8)
-    name = f'training step from decoded images, both ways, batch {batch}'
-    names = 'CDC, views made for the batch', "Lightly's MoCo, views image by image"
-    if importlib.util.find_spec('lightly') is None:
-        return [Row(name, *names, None, note='skipped: lightly is not installed')]
-    try:
-        theirs = lightly_step(settings, batch)
-    except ImportError as error:
-        return [Row(name, *names, None, note=f'skipped: {error}')]
-    with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
-        cfg = recipe(settings, batch, 4)
-        cfg.work_dir = folder
-        ours = Bare(build(cfg))
-    seconds = alternate(dict(ours=ours, theirs=theirs), settings.pick(4, 1), settings.device)
-    return [
-        Row(
-            name,
-            *names,
-            ratio(seconds['ours'], seconds['theirs']),
-            note='no workers on either side',
-        )
-    ]
-
-
-def lightly_step(settings: Settings, batch: int) -> Callable:
+def lightly_step(settings: Settings) -> Callable:
     from lightly.loss import NTXentLoss
     from lightly.models import ResNetGenerator
     from lightly.models.modules.heads import MoCoProjectionHead
@@ -278,6 +273,7 @@ def lightly_step(settings: Settings, batch: int) -> Callable:
     from lightly.transforms import MoCoV2Transform
     from PIL import Image
 
+    batch = settings.pick(STEP_BATCH, 8)
     transform = MoCoV2Transform(input_size=32, min_scale=0.08, gaussian_blur=0.0)
     pixels = np.random.RandomState(0).randint(256, size=(4 * batch, 32, 32, 3), dtype=np.uint8)
 
