@@ -12,6 +12,7 @@ from mmengine.registry import init_default_scope
 from mmpretrain.registry import DATASETS
 from sklearn.decomposition import PCA
 from sklearn.linear_model import Ridge
+from torch import nn
 
 from cdc_mm.engine import build_runner, prepare_training, read_config
 from cdc_mm.engine.console_runner import show_warnings_only
@@ -19,7 +20,7 @@ from cdc_mm.models import BaseEncoder
 from cdc_mm.shipped import find_shipped
 from cdc_mm.wrappers import unwrap_model
 
-FINETUNE_RECIPE = 'configs/folder/cdc_lite0.py'
+FINETUNE_RECIPE = 'configs/folder/cdc_finetune.py'
 _COMPONENTS = 128  # that clusters are told from; the recipe of the heads has as many
 _SHRINKAGE = 0.1  # of the ridge regression, in the mean variance of a component
 
@@ -57,7 +58,9 @@ def finetune(
         hook (Hook, optional): One more.
 
     Returns:
-        BaseEncoder: A network of the same config that has learned, frozen, in evaluation mode.
+        BaseEncoder: A network of the same config whose weights are halfway between ``encoder``'s
+        and those that it learned, frozen, in evaluation mode: it knows what either knows (`Wortsman
+        et al., 2022 <https://arxiv.org/abs/2109.01903>`_, section 3).
     """
     values = dict(
         num_clusters=num_clusters,
@@ -84,9 +87,17 @@ def finetune(
         runner.register_hook(hook, priority='LOWEST')
     runner.train()
     found = unwrap_model(runner.model).encoder
+    go_halfway(found, encoder)
     found.requires_grad_(False)
     found.frozen = True
     return found.eval()
+
+
+@torch.no_grad()
+def go_halfway(network: nn.Module, other: nn.Module) -> None:
+    """Give a network the mean of its own weights and those of another one of its kind."""
+    for own, more in zip(network.parameters(), other.parameters(), strict=True):
+        own.lerp_(more.to(own), 0.5)
 
 
 def start_neck(

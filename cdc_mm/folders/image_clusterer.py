@@ -80,7 +80,7 @@ class ImageClusterer(TransformerMixin, ClusterMixin, BaseEstimator):
             images whose shorter side is at most 192 pixels in the median, else to 224.
         epochs (int, optional): Of the heads. Defaults to what gives some 250 steps.
         finetune_epochs (int): Epochs in which the network learns, too, by CDC
-            (``configs/folder/cdc_lite0.py``), on a folder, whose images are then clustered anew.
+            (``configs/folder/cdc_finetune.py``), on a folder, whose images are then clustered anew.
             What comes of it is taken only if a linear classifier finds these clusters as well as
             those before, by the rows of both networks together. Defaults to 0.
         random_state (int | RandomState, optional): Seed of all that is drawn. Defaults to 0: the
@@ -467,6 +467,9 @@ class ImageClusterer(TransformerMixin, ClusterMixin, BaseEstimator):
             # Not into the user's store: each training would leave one there.
             cfg = dict(self._folder_cfg(folder), store_dir=work_dir, encoder=encoder)
             new = np.asarray(DATASETS.build(cfg).rows)
+        if count_distinct(new, self.n_clusters_) < self.n_clusters_:
+            console.say('the trained network is not taken: it sees too few differences')
+            return
         self._train(new, None, seed)
         self.config_ = frozen['config_']  # the data set is still the folder
         # Both by the rows of both networks: each clustering is simpler in those that it is of.

@@ -1,10 +1,11 @@
-# Trains the network of scan_lite0.py, too, by CDC. --finetune of tools/cluster.py runs it: zc
-# starts from the clusters that there are and zn from the principal components, and the rows of the
-# trained network are clustered as those of the frozen one were. In an epoch each image passes the
-# network twice, forwards and once backwards: for those with a GPU or patience.
+# Trains the network of a clustered folder by CDC: zc starts from the clusters that there are and zn
+# from the principal components. --finetune of tools/cluster.py runs it, takes the weights halfway
+# between the network before and after (Wortsman et al., 2022), and clusters its rows as before. In
+# an epoch each image passes the network twice, forwards and once backwards: for those with a GPU or
+# patience.
 _base_ = '../cdc_r18_folder.py'
 
-image_size = 192  # --finetune takes that of the folder
+image_size = 192
 epochs = 3
 batch_size = 64
 lr = 1e-4
@@ -12,7 +13,7 @@ num_workers = 2
 tau = 0.2
 
 model = dict(
-    backbone=dict(_delete_=True, type='EfficientNetLite', variant=0, mirror=True),
+    backbone=dict(_delete_=True, type='EfficientNetLite', variant=2, mirror=True),
     neck=dict(_delete_=True, type='LinearNeck', norm_cfg=None),
     head=dict(instance_dim=64, tau=tau),
     queue_size=256,  # full of keys after a few steps
