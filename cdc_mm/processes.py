@@ -2,11 +2,12 @@ import ctypes
 import itertools
 import os
 import signal
+import subprocess
 import sys
 import threading
 import time
 from contextlib import contextmanager
-from typing import Callable, Iterator, Optional
+from typing import IO, Callable, Dict, Iterator, List, Optional
 
 from mmengine.dist import all_gather_object, get_world_size
 from torch.distributed import distributed_c10d
@@ -84,3 +85,15 @@ def _watch(parent: int) -> None:
     while os.getppid() == parent:
         time.sleep(1)
     os.kill(os.getpid(), signal.SIGTERM)
+
+
+def start_in_background(command: List[str], env: Dict[str, str], log: IO) -> subprocess.Popen:
+    """Start a command that ends with this process and writes all that it says into a file."""
+    return subprocess.Popen(
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=log,
+        stderr=subprocess.STDOUT,
+        env=env,
+        preexec_fn=end_with_parent,
+    )

@@ -15,13 +15,20 @@ def seed_all(entropy: Sequence[Optional[int]]) -> None:
 
 
 @contextmanager
-def seeded(entropy: Sequence[Optional[int]]) -> Iterator[None]:
-    """Random numbers that follow from ``entropy``; the generators go on as if none were drawn."""
+def unchanged_random() -> Iterator[None]:
+    """The generators of Python, NumPy and torch's CPU go on as if none were drawn meanwhile."""
     states = random.getstate(), np.random.get_state(), torch.get_rng_state()
-    seed_all(entropy)
     try:
         yield
     finally:
         random.setstate(states[0])
         np.random.set_state(states[1])
         torch.set_rng_state(states[2])
+
+
+@contextmanager
+def seeded(entropy: Sequence[Optional[int]]) -> Iterator[None]:
+    """Random numbers that follow from ``entropy``; the generators go on as if none were drawn."""
+    with unchanged_random():
+        seed_all(entropy)
+        yield

@@ -1,10 +1,8 @@
 """What is told before a training whose data or processes are not those that its recipe is for."""
 
 import math
-import random
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Iterator, List, Optional
+from typing import List, Optional
 
 import numpy as np
 import torch
@@ -16,6 +14,7 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
+from cdc_mm.datasets.seeding import unchanged_random
 from cdc_mm.evaluation.functional import count_distinct
 from cdc_mm.models import CDC, BaseClusterer, SplitBatchNorm2d
 from cdc_mm.wrappers import unwrap_model
@@ -171,7 +170,7 @@ def check_image_size(cfg: Config, dataset: Dataset, val: Optional[Dataset] = Non
     sides = [side for side in (_shorter_side(dataset, i) for i in some) if side is not None]
     if not sides:
         return []
-    with _unchanged_random():
+    with unchanged_random():
         sizes = [_size_for_network(data) for data in (dataset, val) if data is not None]
     side, size = int(np.median(sides)), max(sizes)
     if 2 * side > size:
@@ -204,7 +203,7 @@ def check_first_batch(model: nn.Module, loader: DataLoader, cfg: Config) -> None
     if not hasattr(dataset, 'get_data_info') or not len(dataset):
         return
     cuda = [torch.cuda.current_device()] if torch.cuda.is_available() else []
-    with _unchanged_random(), torch.random.fork_rng(cuda):
+    with unchanged_random(), torch.random.fork_rng(cuda):
         with naming_paths({}, 'data_preprocessor'):
             batch = loader.collate_fn([dataset[0]] * 2)
             views = model.data_preprocessor(batch, True)['inputs']
@@ -228,7 +227,7 @@ def check_prediction(model: nn.Module, loader: DataLoader, section: str) -> None
         raise ValueError(f'{section}.dataset holds nothing')
     cuda = [torch.cuda.current_device()] if torch.cuda.is_available() else []
     was_training = model.training
-    with _unchanged_random(), torch.random.fork_rng(cuda), torch.no_grad():
+    with unchanged_random(), torch.random.fork_rng(cuda), torch.no_grad():
         with naming_paths({}, f'the pipeline of {section}'):
             batch = loader.collate_fn([loader.dataset[0], loader.dataset[0]])
         with naming_paths({}, 'data_preprocessor'):
@@ -295,15 +294,3 @@ def _size_for_network(dataset: Dataset) -> int:
     while isinstance(inputs, (list, tuple)) and inputs:
         inputs = inputs[0]
     return min(inputs.shape[-2:]) if torch.is_tensor(inputs) and inputs.ndim >= 3 else 0
-
-
-@contextmanager
-def _unchanged_random() -> Iterator[None]:
-    """Give back the random numbers that are drawn meanwhile."""
-    states = random.getstate(), np.random.get_state(), torch.get_rng_state()
-    try:
-        yield
-    finally:
-        random.setstate(states[0])
-        np.random.set_state(states[1])
-        torch.set_rng_state(states[2])

@@ -21,7 +21,7 @@ from cdc_mm.atomic import dump_atomically, write_atomically
 from cdc_mm.console import say
 from cdc_mm.engine import lock_work_dir, read_config
 from cdc_mm.engine.work_dir import check_work_dir
-from cdc_mm.processes import end_with_parent
+from cdc_mm.processes import start_in_background
 
 from .judging import BoardImages, open_images
 from .methods import Method, choose_methods, find_methods
@@ -371,14 +371,7 @@ def launch_run(run: BoardRun, device: Optional[str]) -> subprocess.Popen:
     else:
         env.update(CUDA_VISIBLE_DEVICES=device)
     with (run.folder / 'console.log').open('w') as log:
-        return subprocess.Popen(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            env=env,
-            preexec_fn=end_with_parent,
-        )
+        return start_in_background(command, env, log)
 
 
 def run_leaderboard(

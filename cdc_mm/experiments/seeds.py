@@ -26,7 +26,7 @@ from cdc_mm.errors import clear_errors, clear_run_errors
 from cdc_mm.evaluation import DumpClusters
 from cdc_mm.evaluation.functional import metrics_in_words
 from cdc_mm.models import BaseClusterer
-from cdc_mm.processes import end_with_parent
+from cdc_mm.processes import start_in_background
 from cdc_mm.wrappers import unwrap_model
 
 from .plan import StageRun, why_untestable
@@ -135,15 +135,7 @@ def launch(
     command += ['--launcher', 'pytorch'] if processes > 1 else []
     env = dict(os.environ) if device is None else {**os.environ, 'CUDA_VISIBLE_DEVICES': device}
     with (run.folder / 'console.log').open('a') as log:
-        return subprocess.Popen(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            env=env,
-            # torchrun, too, must not outlive this process.
-            preexec_fn=end_with_parent,
-        )
+        return start_in_background(command, env, log)
 
 
 def run_chains(
