@@ -80,7 +80,8 @@ class ImageClusterer(TransformerMixin, ClusterMixin, BaseEstimator):
             images whose shorter side is at most 192 pixels in the median, else to 224.
         epochs (int, optional): Of the heads. Defaults to what gives some 250 steps.
         finetune_epochs (int): Epochs in which the network learns, too, by CDC
-            (``configs/folder/cdc_finetune.py``), on a folder, whose images are then clustered anew.
+            (``configs/folder/cdc_finetune.py``), on a folder, whose images are then clustered anew
+            by the network halfway between the two.
             What comes of it is taken only if a linear classifier finds these clusters as well as
             those before, by the rows of both networks together. Defaults to 0.
         random_state (int | RandomState, optional): Seed of all that is drawn. Defaults to 0: the
