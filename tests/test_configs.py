@@ -180,9 +180,6 @@ def write_checkpoint(cfg):
         # Confident of the first cluster, whatever the image, and not yet fully.
         torch.nn.init.normal_(model.head.weight, std=1e-3)
         model.head.bias.data.view(model.num_heads, -1)[:] = torch.eye(model.num_clusters)[0] * 8
-        if model.standardize.state_dict().keys() >= {'fitted'}:
-            torch.nn.init.eye_(model.standardize.weight)
-            model.standardize.fitted.fill_(True)
     elif cfg.model.type == 'SelfLabel':
         # As confident as the head can be, of the first cluster, whatever the image.
         last = model.neck.mlp[-1]

@@ -44,7 +44,7 @@ def estimate_seconds(clusterer: ImageClusterer, folder: Union[str, Path]) -> str
     finetuning = clusterer.finetune_epochs * total * _seconds_a_trained_image(opened)
     if finetuning:
         each = _seconds_an_image(opened, clusterer.num_workers)
-        finetuning += (clusterer.finetune_epochs + 1) * total * each
+        finetuning += (clusterer.finetune_epochs + 1) * total * each + training
     learning = f'{_rounded(finetuning)} for the network to learn, too; ' * bool(finetuning)
     rest = _REST + _REST_AN_IMAGE * total
     known = f' ({total - missing:,} are known)' if missing < total else ''
@@ -79,14 +79,17 @@ def _seconds_an_image(opened, num_workers: int) -> float:
 def _seconds_a_trained_image(opened) -> float:
     """There and back through the network, besides reading it and a look at it."""
     size = opened.images[0]['inputs'].shape[-2:]
-    network = deepcopy(opened.encoder.backbone).to(get_device()).requires_grad_().train()
+    # In evaluation mode, as its batch norm keeps its statistics.
+    network = deepcopy(opened.encoder.backbone).to(get_device()).requires_grad_().eval()
     batch = torch.zeros(_BATCH, 3, *size, device=get_device())
 
-    def forward() -> None:
+    def there_and_back() -> None:
         output = network(batch)
-        (output[-1] if isinstance(output, (list, tuple)) else output).sum().item()
+        output = output[-1] if isinstance(output, (list, tuple)) else output
+        output.sum().backward()
+        output.sum().item()  # waits for a GPU
 
-    return 3 * _least(forward, 2) / _BATCH  # backwards takes twice as long
+    return _least(there_and_back, 2) / _BATCH
 
 
 def _seconds_a_step(clusterer: ImageClusterer, feat_dim: int, total: int) -> float:

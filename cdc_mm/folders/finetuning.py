@@ -1,27 +1,36 @@
-"""The network of a clustered folder learns, too: self-labelling from where the clusters are."""
+"""The network of a clustered folder learns, too: CDC from where the clusters are."""
 
 from copy import deepcopy
 from pathlib import Path
-from typing import List, Optional
+from typing import Dict, List, Optional, Tuple
 
+import numpy as np
 import torch
 from mmengine.config import Config
 from mmengine.hooks import Hook
 from mmengine.registry import init_default_scope
 from mmpretrain.registry import DATASETS
+from sklearn.decomposition import PCA
+from sklearn.linear_model import Ridge
 from torch import nn
 
 from cdc_mm.engine import build_runner, prepare_training, read_config
 from cdc_mm.engine.console_runner import show_warnings_only
+from cdc_mm.models import BaseEncoder
 from cdc_mm.shipped import find_shipped
 from cdc_mm.wrappers import unwrap_model
 
-FINETUNE_RECIPE = 'configs/folder/selflabel_lite0.py'
+FINETUNE_RECIPE = 'configs/folder/cdc_finetune.py'
+_COMPONENTS = 128  # that clusters are told from; the recipe of the heads has as many
+_SHRINKAGE = 0.1  # of the ridge regression, in the mean variance of a component
 
 
 def finetune(
-    model: nn.Module,
-    config: dict,
+    encoder: BaseEncoder,
+    backbone: dict,
+    rows: np.ndarray,
+    clusters: np.ndarray,
+    num_clusters: int,
     folder: Path,
     paths: List[str],
     epochs: int,
@@ -30,14 +39,17 @@ def finetune(
     num_workers: int,
     work_dir: Path,
     hook: Optional[Hook] = None,
-) -> nn.Module:
-    """Train a clusterer with its network on the images of a folder.
+) -> BaseEncoder:
+    """Train a network on the images of a folder by CDC, from where their clusters are.
 
     Args:
-        model (nn.Module): It, trained on rows of the frozen network.
-        config (dict): Its config, with ``backbone``.
+        encoder (BaseEncoder): It, frozen.
+        backbone (dict): Its config.
+        rows (np.ndarray): What it makes of the images, (N, D).
+        clusters (np.ndarray): Cluster of each image, (N,), in [0, num_clusters).
+        num_clusters (int): K.
         folder (Path): The images.
-        paths (list[str]): Of those that can be read, as the data set of the folder has them.
+        paths (list[str]): The N that can be read, as the data set of the folder has them.
         epochs (int): How long.
         image_size (int): Pixels that the network sees.
         seed (int): Of all that is drawn.
@@ -46,11 +58,25 @@ def finetune(
         hook (Hook, optional): One more.
 
     Returns:
-        nn.Module: A model of the same config, frozen again, in evaluation mode.
+        BaseEncoder: A network of the same config whose weights are halfway between ``encoder``'s
+        and those that it learned, frozen, in evaluation mode: it knows what either knows (`Wortsman
+        et al., 2022 <https://arxiv.org/abs/2109.01903>`_, section 3).
     """
-    torch.save(model.state_dict(), work_dir / 'frozen.pth')
-    cfg = _recipe(config, folder, paths, epochs, image_size, num_workers)
-    cfg.load_from = str(work_dir / 'frozen.pth')
+    values = dict(
+        num_clusters=num_clusters,
+        epochs=epochs,
+        image_size=image_size,
+        data_root=str(folder),
+        num_workers=num_workers,
+    )
+    cfg = _recipe(backbone, folder, paths, values)
+    head = cfg.model.head
+    head.instance_dim = min(head.instance_dim, len(rows) - 1, rows.shape[1])
+    weight, bias = start_neck(rows, clusters, num_clusters, head.instance_dim)
+    state = {f'encoder.{name}': value for name, value in encoder.state_dict().items()}
+    state |= {'neck.fc.weight': torch.from_numpy(weight), 'neck.fc.bias': torch.from_numpy(bias)}
+    cfg.load_from = str(work_dir / 'start.pth')
+    torch.save(state, cfg.load_from)
     cfg.work_dir = str(work_dir / 'finetuned')
     cfg.experiment_name = f'{work_dir.name}_finetuned'  # two runs may start in the same second
     cfg.randomness.seed = seed
@@ -60,32 +86,61 @@ def finetune(
     if hook is not None:
         runner.register_hook(hook, priority='LOWEST')
     runner.train()
-    found = unwrap_model(runner.model).clusterer
-    found.encoder.requires_grad_(False)
-    found.encoder.frozen = True
+    found = unwrap_model(runner.model).encoder
+    go_halfway(found, encoder)
+    found.requires_grad_(False)
+    found.frozen = True
     return found.eval()
 
 
-def _recipe(
-    config: dict, folder: Path, paths: List[str], epochs: int, image_size: int, num_workers: int
-) -> Config:
-    values = dict(
-        num_clusters=config['num_clusters'],
-        epochs=epochs,
-        image_size=image_size,
-        data_root=str(folder),
-        num_workers=num_workers,
-    )
+@torch.no_grad()
+def go_halfway(network: nn.Module, other: nn.Module) -> None:
+    """Give a network the mean of its own weights and those of another one of its kind."""
+    for own, more in zip(network.parameters(), other.parameters(), strict=True):
+        own.lerp_(more.to(own), 0.5)
+
+
+def start_neck(
+    rows: np.ndarray, clusters: np.ndarray, num_clusters: int, instance_dim: int
+) -> Tuple[np.ndarray, np.ndarray]:
+    """A linear map of rows to z whose zc says the clusters that there are.
+
+    zc is a ridge regression of the clusters, one-hot less 1 / K, on the principal components of the
+    rows, and zn are the first components.
+
+    Args:
+        rows (np.ndarray): Shape (N, D).
+        clusters (np.ndarray): Cluster of each row, (N,), in [0, K).
+        num_clusters (int): K.
+        instance_dim (int): C, below N and at most D.
+
+    Returns:
+        tuple: Weight (K + C, D) and bias (K + C,), float32.
+    """
+    rows = np.asarray(rows, np.float32)
+    count = min(max(_COMPONENTS, instance_dim), len(rows) - 1, rows.shape[1])
+    pca = PCA(count, svd_solver='covariance_eigh').fit(rows)
+    points = pca.transform(rows)
+    shrinkage = _SHRINKAGE * len(rows) * points.var(axis=0).mean()
+    targets = np.eye(num_clusters, dtype=np.float32)[clusters] - 1 / num_clusters
+    ridge = Ridge(alpha=float(shrinkage)).fit(points, targets)
+    maps = np.concatenate([ridge.coef_, np.eye(instance_dim, count)])
+    bias = np.concatenate([ridge.intercept_, np.zeros(instance_dim)])
+    weight = maps @ pca.components_
+    return weight.astype(np.float32), (bias - weight @ pca.mean_).astype(np.float32)
+
+
+def _recipe(backbone: dict, folder: Path, paths: List[str], values: Dict) -> Config:
     recipe = find_shipped(FINETUNE_RECIPE)
-    values['batch_size'] = min(read_config(recipe).batch_size, len(paths))
-    cfg = read_config(recipe, values)
-    cfg.model.clusterer = deepcopy(config)
-    cfg.model.clusterer.backbone['freeze'] = False
+    batch_size = min(read_config(recipe).batch_size, len(paths))
+    cfg = read_config(recipe, dict(values, batch_size=batch_size))
+    cfg.model.backbone = dict(deepcopy(backbone), freeze=False)
+    cfg.model.queue_size = min(cfg.model.queue_size, max(len(paths) // 2, values['num_clusters']))
     cfg.train_dataloader.dataset.indices = _indices(folder, set(paths))
     cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = None
     cfg.default_hooks.pop('contact_sheet')
     cfg.default_hooks.checkpoint = None
-    cfg.default_hooks.logger.interval = max(1, len(paths) // cfg.batch_size)
+    cfg.default_hooks.logger.interval = max(1, len(paths) // batch_size)
     return cfg
 
 

@@ -79,9 +79,11 @@ class ImageClusterer(TransformerMixin, ClusterMixin, BaseEstimator):
         image_size (int, optional): Height and width that the network sees. Defaults to 192 for
             images whose shorter side is at most 192 pixels in the median, else to 224.
         epochs (int, optional): Of the heads. Defaults to what gives some 250 steps.
-        finetune_epochs (int): Epochs in which the network learns, too, by self-labelling
-            (``configs/folder/selflabel_lite0.py``), on a folder; what comes of it is taken only if
-            a linear classifier finds the clusters as well as before. Defaults to 0.
+        finetune_epochs (int): Epochs in which the network learns, too, by CDC
+            (``configs/folder/cdc_finetune.py``), on a folder, whose images are then clustered anew
+            by the network halfway between the two.
+            What comes of it is taken only if a linear classifier finds these clusters as well as
+            those before, by the rows of both networks together. Defaults to 0.
         random_state (int | RandomState, optional): Seed of all that is drawn. Defaults to 0: the
             same clusters each time on the same machine with the same number of threads.
         store_dir (str, optional): Where rows of folders are kept, so that they are computed once.
@@ -420,19 +422,23 @@ class ImageClusterer(TransformerMixin, ClusterMixin, BaseEstimator):
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))
         if isinstance(self.random_state, (int, np.integer)):
             seed = int(self.random_state)
-        count, self.feat_dim_ = rows.shape
+        self.feat_dim_ = rows.shape[1]
         self.num_clusters_, self.finetuned_ = None, False
         if self.n_clusters == 'auto':
             self.num_clusters_ = self._choose(rows, seed)
         best = self.n_clusters if self.num_clusters_ is None else self.num_clusters_.best
         self.n_clusters_ = int(best)
         _check_distinct(rows, self.n_clusters_)
+        self._train(rows, dataset, seed)
+
+    def _train(self, rows: Union[np.ndarray, Rows], dataset: Optional[dict], seed: int) -> None:
+        """Train heads on rows and describe what they find."""
         with ExitStack() as stack:
             work_dir = stack.enter_context(tempfile.TemporaryDirectory(prefix='cdc_mm'))
             if dataset is None:
                 np.save(Path(work_dir) / 'rows.npy', np.asarray(rows, np.float32))
                 dataset = dict(type='RowFile', path=str(Path(work_dir) / 'rows.npy'))
-            self.config_ = self._recipe(dataset, count, seed)
+            self.config_ = self._recipe(dataset, len(rows), seed)
             cfg = deepcopy(self.config_)
             cfg.work_dir = work_dir
             cfg.experiment_name = Path(work_dir).name  # two runs may start in the same second
@@ -450,35 +456,40 @@ class ImageClusterer(TransformerMixin, ClusterMixin, BaseEstimator):
         self._describe(rows, nearest)
 
     def _finetune(self, rows: Union[np.ndarray, Rows], folder: Path) -> None:
-        """Let the network learn, too, and take it if its clusters are no worse by ``rows``."""
-        before = self.sureness_['linear_cv']
+        """Let the network learn, too, and take it if its clusters are no less simple."""
+        frozen, seed = dict(vars(self)), self.config_.randomness.seed
         with tempfile.TemporaryDirectory(prefix='cdc_mm') as work_dir, _without_traces():
             losses = _Losses()
-            model = finetune(
-                self.model_, self.config_.model, folder, self.items_, int(self.finetune_epochs),
-                self.image_size_, self.config_.randomness.seed, self.num_workers, Path(work_dir),
-                losses,
+            encoder = finetune(
+                self.model_.encoder, self.encoder_config_, np.asarray(rows), self.labels_,
+                self.n_clusters_, folder, self.items_, int(self.finetune_epochs),
+                self.image_size_, seed, self.num_workers, Path(work_dir), losses,
             )  # fmt: skip
             # Not into the user's store: each training would leave one there.
-            cfg = dict(self._folder_cfg(folder), store_dir=work_dir, encoder=model.encoder)
-            new = DATASETS.build(cfg).rows
-            frozen, self.model_ = self.model_, model
-            labels = self._outputs(new).probabilities.argmax(axis=1)
-            # Both by the rows of the frozen network: values of different spaces say nothing.
-            after = 100 * linear_consistency(np.asarray(rows), labels, self.n_clusters_)
-            self.finetuned_ = after >= before
-            taken = 'taken' if self.finetuned_ else 'not taken'
-            console.say(
-                f'the trained network is {taken}: linear consistency {after:.1f} % after, '
-                f'{before:.1f} % before'
-            )
-            if not self.finetuned_:
-                self.model_ = frozen
-                return
-            self.encoder_note_ += ', trained on these images'
-            self.curves_.update(losses.by_epoch)
-            nearest = other_neighbors(new, min(_NEAREST, len(new) - 1), get_device(), 0, len(new))
-            self._describe(new, nearest)
+            cfg = dict(self._folder_cfg(folder), store_dir=work_dir, encoder=encoder)
+            new = np.asarray(DATASETS.build(cfg).rows)
+        if count_distinct(new, self.n_clusters_) < self.n_clusters_:
+            console.say('the trained network is not taken: it sees too few differences')
+            return
+        self._train(new, None, seed)
+        self.config_ = frozen['config_']  # the data set is still the folder
+        # Both by the rows of both networks: each clustering is simpler in those that it is of.
+        before, after = (
+            frozen['sureness_']['linear_cv'] + self._linear(new, frozen['labels_']),
+            self._linear(rows, self.labels_) + self.sureness_['linear_cv'],
+        )
+        taken = after >= before
+        console.say(
+            f'the trained network is {"taken" if taken else "not taken"}: linear consistency '
+            f'{after / 2:.1f} % after, {before / 2:.1f} % before'
+        )
+        if not taken:
+            vars(self).update(frozen)
+            return
+        self.finetuned_ = True
+        self.model_.encoder.load_state_dict(encoder.state_dict())
+        self.encoder_note_ += ', trained on these images'
+        self.curves_.update(losses.by_epoch)
 
     def _recipe(self, dataset: dict, count: int, seed: int) -> Config:
         cfg = read_config(find_shipped(RECIPE))
@@ -535,7 +546,7 @@ class ImageClusterer(TransformerMixin, ClusterMixin, BaseEstimator):
         self.distances_ = self._distances(found.points)[np.arange(len(rows)), self.labels_]
         heads = list(found.heads.T)
         self.sureness_ = dict(
-            linear_cv=100 * linear_consistency(np.asarray(rows), self.labels_, self.n_clusters_),
+            linear_cv=self._linear(rows, self.labels_),
             silhouette=silhouette(np.asarray(rows), self.labels_),
         )
         if len(heads) > 1:
@@ -543,6 +554,9 @@ class ImageClusterer(TransformerMixin, ClusterMixin, BaseEstimator):
             self.sureness_['cluster_stability'] = cluster_stability(
                 self.labels_, heads, self.n_clusters_
             )
+
+    def _linear(self, rows: Union[np.ndarray, Rows], labels: np.ndarray) -> float:
+        return 100 * linear_consistency(np.asarray(rows), labels, self.n_clusters_)
 
     def _choose(self, rows: Union[np.ndarray, Rows], seed: int) -> NumClusters:
         high = min(_K_RANGE[1], count_distinct(rows, 2 * _K_RANGE[1]) // 2)

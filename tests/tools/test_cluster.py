@@ -4,6 +4,7 @@ import csv
 import json
 import subprocess
 import sys
+from copy import deepcopy
 
 import numpy as np
 import pytest
@@ -305,27 +306,55 @@ def test_the_network_learns_too_and_is_taken_if_it_is_no_worse(
 ):
     folder = fill(tmp_path / 'photos', 9)
     (folder / 'aa.jpg').write_bytes(b'')  # not among those that it learns from
-    values = iter([0.9, 0.9 if taken else 0.899, 0.95, 0.95])
-    monkeypatch.setattr(
-        'cdc_mm.folders.image_clusterer.linear_consistency', lambda *_: next(values)
-    )
-    table = found(folder, finetune_epochs=2)
+    # Of the clusters before and after by the rows of the frozen network and of the trained one.
+    seen = []
+
+    def consistency(rows, clusters, num_clusters):
+        seen.append((np.array(rows), np.array(clusters)))
+        return (0.9, 0.9, 0.8, 0.8 + 0.001 * taken - 0.0005, *[0.7] * 9)[len(seen) - 1]
+
+    monkeypatch.setattr('cdc_mm.folders.image_clusterer.linear_consistency', consistency)
+    table = found(folder, finetune_epochs=2, encoder='lite0')
     printed = capsys.readouterr().out
+    rows, clusters = zip(*seen[:4], strict=True)
+    assert np.array_equal(rows[0], rows[3]) and np.array_equal(rows[1], rows[2])
+    assert np.array_equal(clusters[0], clusters[2]) and np.array_equal(clusters[1], clusters[3])
+    assert not np.allclose(rows[0], rows[1])
     assert ' for the network to learn, too; ' in printed
     assert f'the trained network is {"taken" if taken else "not taken"}: ' in printed
     assert printed.count('could not be read') == 1
     page = (tmp_path / 'out/report.html').read_text()
-    assert ('trained on these images' in page) == taken == ('loss_selflabel' in page)
+    assert ('trained on these images' in page) == taken == ('loss_infonce' in page)
     # What is saved assigns as the table says, by whichever network.
     names = [path for path in table.paths if path != 'new\nline.png']
     again = ClusterInferencer(tmp_path / 'out/model')([folder / name for name in names])
     confidence = {p: c for p, c in zip(table.paths, table.confidence, strict=True)}
     for name, prediction in zip(names, again, strict=True):
         assert prediction['confidence'] == pytest.approx(confidence[name], abs=1e-4)
-    released = ImageClusterer(3, image_size=32).open_images(folder).encoder.state_dict()
+    opened = ImageClusterer(3, encoder='lite0', image_size=32).open_images(folder)
+    released = opened.encoder.state_dict()
     model = ImageClusterer.load(tmp_path / 'out/model').model_
     moved = any(not torch.equal(v, released[k]) for k, v in model.encoder.state_dict().items())
     assert moved == taken and model.frozen
+    config = json.loads((tmp_path / 'out/model/config.json').read_text())
+    assert config['train_dataloader']['dataset']['type'] == 'FeatureDataset'
     if taken:
         table = found(folder, model=tmp_path / 'out/model')
         assert np.allclose(table.confidence, list(confidence.values()), atol=1e-4)
+
+
+def test_a_network_that_sees_nothing_after_it_learned_is_not_taken(
+    tmp_path, found, few_epochs, monkeypatch, capsys
+):
+    def collapsed(encoder, *_):
+        encoder = deepcopy(encoder)
+        for p in encoder.parameters():
+            p.data.zero_()
+        return encoder
+
+    folder = fill(tmp_path / 'photos', 9)
+    expected = found(folder, encoder='lite0')
+    monkeypatch.setattr('cdc_mm.folders.image_clusterer.finetune', collapsed)
+    table = found(folder, encoder='lite0', finetune_epochs=1)
+    assert 'is not taken: it sees too few differences' in capsys.readouterr().out
+    assert np.array_equal(table.cluster, expected.cluster)
