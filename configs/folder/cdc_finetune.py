@@ -10,6 +10,7 @@ epochs = 3
 batch_size = 64
 lr = 1e-4
 num_workers = 2
+image_cache = None
 tau = 0.2
 
 model = dict(
@@ -25,7 +26,7 @@ view = dict(blur=None)
 data_preprocessor = dict(views=dict(view1=view, view2=view), mean=None, std=None)
 crop = [dict(type='FastRandomResizedCrop', scale=image_size, crop_ratio_range=(0.3, 1.0))]
 train_pipeline = [
-    dict(type='LoadImage', on_error='skip', min_side=image_size * 9 // 4),
+    dict(type='LoadImage', on_error='skip', min_side=image_size * 9 // 4, cache=image_cache),
     dict(type='MultiView', num_views=2, transforms=[crop]),
     dict(type='PackInputs'),
 ]
