@@ -55,13 +55,14 @@ def by_umap(train, test, num_clusters, seed):
     import umap
 
     reducer = umap.UMAP(n_components=10, n_neighbors=20, min_dist=0.0, random_state=seed)
-    model = KMeans(num_clusters, n_init=10, random_state=seed).fit(reducer.fit_transform(train))
-    return model.predict(reducer.transform(test))
+    points = reducer.fit_transform(unit_rows(train))
+    model = KMeans(num_clusters, n_init=10, random_state=seed).fit(points)
+    return model.predict(reducer.transform(unit_rows(test)))
 
 
 METHODS = {
     'k-means (unit rows, 10 restarts)': by_kmeans,
-    'UMAP (10-d) + k-means': by_umap if find_spec('umap') else None,
+    'UMAP (unit rows, 10-d) + k-means': by_umap if find_spec('umap') else None,
     'SCAN (10 heads, least loss)': by_clusterer(PlainSCAN),
     '**ImageClusterer**': by_clusterer(ImageClusterer),
 }
