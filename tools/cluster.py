@@ -52,7 +52,7 @@ def parse_args() -> argparse.Namespace:
         default=0,
         metavar='EPOCHS',
         help='let the network learn, too, for so many epochs: with a GPU, or patience; what comes '
-        'of it is taken only if it is no worse, as far as that can be seen without labels',
+        'of it is taken unless it is far worse, as far as that can be seen without labels',
     )
     parser.add_argument('--seed', type=int, default=0, help='default: 0')
     parser.add_argument('--model', help='model/ of an earlier run: assign, do not train')
