@@ -7,7 +7,7 @@ on images that training has not seen: by kNN, which uses labels, and by k-means 
 which do not; of CDC its own clusters, too.
 
 Usage: python benchmarks/from_scratch.py TRAIN TEST [--methods cdc simclr ...] [--num-train 10000]
-       [--num-test 2000] [--epochs 40] [--seeds 1] [--first-seed 0] [--out DIR]
+       [--num-test 2000] [--epochs 40] [--amp] [--seeds 1] [--first-seed 0] [--out DIR]
 """
 
 import argparse
@@ -68,6 +68,8 @@ def small_config(name: str, args: argparse.Namespace, seed: int):
     cfg.randomness = dict(seed=seed)
     cfg.work_dir = str(args.out / name / f'seed{seed}')
     cfg.experiment_name = f'{name}{seed}'
+    if args.amp:
+        apis.use_amp(cfg)
     return cfg
 
 
@@ -111,6 +113,7 @@ def main() -> None:
     parser.add_argument('--num-test', type=int, default=2000)
     parser.add_argument('--epochs', type=int, default=40)
     parser.add_argument('--batch-size', type=int, default=256)
+    parser.add_argument('--amp', action='store_true', help='bfloat16, as of tools/train.py')
     parser.add_argument('--seeds', type=int, default=1)
     parser.add_argument('--first-seed', type=int, default=0)
     parser.add_argument('--out', type=Path, default=Path('work_dirs/from_scratch'))
