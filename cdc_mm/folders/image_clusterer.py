@@ -488,7 +488,7 @@ class ImageClusterer(TransformerMixin, ClusterMixin, BaseEstimator):
         self.finetuned_ = True
         self.model_.encoder.load_state_dict(encoder.state_dict())
         self.encoder_note_ += ', trained on these images'
-        self.curves_.update(losses.by_epoch)
+        self.curves_ = {**losses.by_epoch, **self.curves_}  # `loss` is the heads'
 
     def _recipe(self, dataset: dict, count: int, seed: int) -> Config:
         cfg = read_config(find_shipped(RECIPE))
