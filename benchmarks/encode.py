@@ -15,7 +15,7 @@ from typing import Callable
 
 import torch
 from PIL import Image
-from processes import serve
+from processes import begin, serve
 from torch.utils.data import DataLoader, Dataset
 
 NAME, BATCH, WORKERS = 'tf_efficientnet_lite0', 64, 2
@@ -74,16 +74,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('folder')
     parser.add_argument('--by', choices=['ours', 'timm'], required=True)
-    parser.add_argument('--kept', action='store_true', help='freed memory is kept')
     parser.add_argument('--size', type=int, default=128)
-    parser.add_argument('--threads', type=int, default=1)
-    parser.add_argument('--device', default='cpu')
-    args = parser.parse_args()
-    torch.set_num_threads(args.threads)
-    if args.kept:
-        from cdc_mm.memory import keep_freed_memory
-
-        keep_freed_memory()
+    args = begin(parser)
     with redirect_stdout(sys.stderr):
         if args.by == 'ours':
             encode = encoder_rows(args.folder, args.size)

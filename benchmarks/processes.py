@@ -1,5 +1,6 @@
 """Work in processes that wait for their turns, so that each has an allocator of its own."""
 
+import argparse
 import contextlib
 import os
 import subprocess
@@ -7,6 +8,8 @@ import sys
 import tempfile
 import time
 from typing import Callable, Dict, Iterator, List, TextIO
+
+import torch
 
 
 class Process:
@@ -44,6 +47,20 @@ def processes(commands: Dict[str, List[str]]) -> Iterator[Dict[str, Process]]:
             sides[name] = Process(arguments, errors)
             stack.enter_context(sides[name].process)
         yield sides
+
+
+def begin(parser: argparse.ArgumentParser) -> argparse.Namespace:
+    """Take what all scripts do, and set threads and allocator by it."""
+    parser.add_argument('--kept', action='store_true', help='freed memory is kept')
+    parser.add_argument('--threads', type=int, default=1)
+    parser.add_argument('--device', default='cpu')
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    if args.kept:
+        from cdc_mm.memory import keep_freed_memory  # others do without the package
+
+        keep_freed_memory()
+    return args
 
 
 def serve(work: Callable) -> None:

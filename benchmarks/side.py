@@ -13,12 +13,10 @@ from contextlib import redirect_stdout
 from functools import partial
 
 import torch
-from processes import serve
+from processes import begin, serve
 from speed.measuring import Settings, wait
 from speed.parts import our_sinkhorn, pot_sinkhorn
 from speed.training import cdc_step, lightly_step, mmpretrain_step
-
-from cdc_mm.memory import keep_freed_memory
 
 SIDES = dict(
     cdc=cdc_step,
@@ -33,14 +31,8 @@ SIDES = dict(
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('side', choices=list(SIDES))
-    parser.add_argument('--kept', action='store_true', help='freed memory is kept')
     parser.add_argument('--quick', action='store_true')
-    parser.add_argument('--threads', type=int, default=1)
-    parser.add_argument('--device', default='cpu')
-    args = parser.parse_args()
-    torch.set_num_threads(args.threads)
-    if args.kept:
-        keep_freed_memory()
+    args = begin(parser)
     torch.manual_seed(0)
     with redirect_stdout(sys.stderr):
         work = SIDES[args.side](Settings(args.quick, args.device, args.threads))

@@ -1,7 +1,6 @@
 """What happens to images and rows outside the training step."""
 
 import contextlib
-import importlib.util
 import io
 import tempfile
 from pathlib import Path
@@ -17,7 +16,6 @@ from mmengine.config import Config
 from mmengine.dataset import Compose, default_collate
 from mmpretrain.registry import MODELS, TRANSFORMS
 from PIL import Image
-from processes import processes
 from scipy.optimize import linear_sum_assignment
 from sklearn.metrics import (
     adjusted_rand_score,
@@ -32,6 +30,7 @@ from cdc_mm.features import nearest_neighbors
 from cdc_mm.shipped import find_shipped
 
 from .measuring import Row, Settings, alternate, ratio
+from .sides import compare_sides
 
 
 def augmentation(settings: Settings) -> List[Row]:
@@ -100,36 +99,20 @@ def compare_views(what, ours, theirs, counts, limit, settings: Settings) -> Row:
 
 def features(settings: Settings) -> List[Row]:
     """From JPEG files to rows on disk, beside rows in memory, with two data workers each."""
-    name = 'rows of JPEG files, EfficientNet-Lite0 at 128 pixels'
-    names = 'EncoderRows', 'a plain loop of timm and DataLoader'
-    if importlib.util.find_spec('timm') is None:
-        return [Row(name, *names, None, note='skipped: timm is not installed')]
     count, size = settings.pick((256, 128), (6, 32))
-    script = str(Path(encode.__file__))
-    options = [f'--size={size}', f'--threads={settings.threads}', f'--device={settings.device}']
-    sides = dict(ours=['ours'], theirs=['timm'], kept=['timm', '--kept'])
     with tempfile.TemporaryDirectory() as folder:
         write_images(Path(folder) / 'images', count)
-        commands = {
-            side: [script, f'{folder}/images', '--by', *by, *options] for side, by in sides.items()
-        }
-        with processes(commands) as passes:
-            seconds = alternate(passes, settings.pick(3, 1))
-            cpu = {side: process.cpu_seconds for side, process in passes.items()}
-    rows = []
-    for side, reference in (('theirs', names[1]), ('kept', f'{names[1]}, freed memory kept')):
-        spent = ratio(cpu['ours'][1:], cpu[side][1:])
-        rows.append(
-            Row(
-                name,
-                f'{names[0]} ({count / median(seconds["ours"]):.0f} images/s, on disk)',
-                f'{reference} ({count / median(seconds[side]):.0f} images/s)',
-                ratio(seconds['ours'], seconds[side]),
-                None if settings.quick or side != 'theirs' else 1 / 1.5,
-                f'{spent:.2f} in process time',
-            )
+        script = [encode.__file__, f'{folder}/images', f'--size={size}']
+        return compare_sides(
+            'rows of JPEG files, EfficientNet-Lite0 at 128 pixels',
+            ('EncoderRows, onto disk', 'a plain loop of timm and DataLoader'),
+            ([*script, '--by=ours'], [*script, '--by=timm']),
+            'timm',
+            settings,
+            rounds=3,
+            limit=1 / 1.5,
+            images=count,
         )
-    return rows
 
 
 def decoded(settings: Settings) -> List[Row]:

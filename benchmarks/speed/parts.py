@@ -15,7 +15,7 @@ from cdc_mm.models.layers import MomentumEncoder
 from cdc_mm.models.losses import info_nce
 
 from .measuring import Row, Settings, alternate, counted, peak_memory, ratio
-from .sides import compare_sides
+from .sides import compare_sides, side
 
 POT_SIZE = 4096, 1000
 
@@ -122,7 +122,8 @@ def sinkhorn(settings: Settings) -> List[Row]:
     return rows + compare_sides(
         f'Sinkhorn, {count:,} x {clusters:,}',
         ('sinkhorn_knopp', "POT's sinkhorn_log, 3 rounds"),
-        ('sinkhorn_knopp', 'pot'),
+        (side('sinkhorn_knopp', settings), side('pot', settings)),
+        'ot',
         settings,
         rounds=9,
         limit=0.10,

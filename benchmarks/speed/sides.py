@@ -9,17 +9,22 @@ from processes import processes
 
 from .measuring import Row, Settings, alternate, ratio
 
-#: What a side of ``benchmarks/side.py`` needs and an installation may lack.
-PACKAGES = dict(lightly='lightly', pot='ot')
+
+def side(name: str, settings: Settings) -> List[str]:
+    """The command of a side of ``benchmarks/side.py``."""
+    script = Path(__file__).parents[1] / 'side.py'
+    return [str(script), name, *['--quick'] * settings.quick]
 
 
 def compare_sides(
     what: str,
     names: Tuple[str, str],
-    sides: Tuple[str, str],
+    commands: Tuple[List[str], List[str]],
+    package: str,
     settings: Settings,
     rounds: int,
-    limit: Optional[float] = None,
+    limit: float,
+    images: Optional[int] = None,
     note: str = '',
 ) -> List[Row]:
     """Ours, with freed memory kept as where it runs, beside theirs as it is and with it kept.
@@ -27,29 +32,33 @@ def compare_sides(
     Args:
         what (str): What is measured.
         names (tuple): Candidate and reference in words.
-        sides (tuple): And by the names of ``benchmarks/side.py``.
+        commands (tuple): Their scripts with arguments, without those that all scripts take.
+        package (str): What the reference needs and an installation may lack.
         settings (Settings): How large and where.
         rounds (int): How often, in turn.
-        limit (float, optional): Of the ratio to theirs as it is.
+        limit (float): Of the ratio to theirs as it is.
+        images (int, optional): How many go through in a round, to say how many a second.
         note (str): For both rows.
     """
-    ours, theirs = sides
-    package = PACKAGES.get(theirs)
-    if package and find_spec(package) is None:
+    if find_spec(package) is None:
         return [Row(what, *names, None, note=f'skipped: {package} is not installed')]
-    options = [f'--threads={settings.threads}', f'--device={settings.device}']
-    options += ['--quick'] * settings.quick
-    commands = dict(ours=[ours, '--kept'], theirs=[theirs], kept=[theirs, '--kept'])
-    script = str(Path(__file__).parents[1] / 'side.py')
-    with processes({key: [script, *by, *options] for key, by in commands.items()}) as works:
+    ours, theirs = (
+        [*command, f'--threads={settings.threads}', f'--device={settings.device}']
+        for command in commands
+    )
+    sides = dict(ours=[*ours, '--kept'], theirs=theirs, kept=[*theirs, '--kept'])
+    with processes(sides) as works:
         seconds = alternate(works, settings.pick(rounds, 1))
         cpu = {key: process.cpu_seconds[1:] for key, process in works.items()}
-    took = {key: f'{1000 * median(values):,.0f} ms' for key, values in seconds.items()}
+    speed = {}
+    for key, values in seconds.items():
+        took = median(values)
+        speed[key] = f'{images / took:,.3g} images/s' if images else f'{1000 * took:,.0f} ms'
     return [
         Row(
             what,
-            f'{names[0]} ({took["ours"]})',
-            f'{names[1]}{more} ({took[key]})',
+            f'{names[0]} ({speed["ours"]})',
+            f'{names[1]}{more} ({speed[key]})',
             ratio(seconds['ours'], seconds[key]),
             None if settings.quick or key != 'theirs' else limit,
             f'{ratio(cpu["ours"], cpu[key]):.2f} in process time{", " * bool(note)}{note}',

@@ -24,7 +24,7 @@ from torch.utils.data import DataLoader, Dataset
 from cdc_mm import apis
 
 from .measuring import Row, Settings, counted, peak_memory, ratio
-from .sides import compare_sides
+from .sides import compare_sides, side
 
 STEP_BATCH = 128
 
@@ -222,10 +222,12 @@ def compare_steps(
     return compare_sides(
         f'training step from decoded images, {ways}, batch {batch}',
         ('CDC, views made for the batch', f'{reference}, views image by image'),
-        (ours, theirs),
+        (side(ours, settings), side(theirs, settings)),
+        theirs,
         settings,
         rounds=3,
         limit=1.0,
+        images=batch,
         note='no workers on either side',
     )
 
