@@ -79,25 +79,21 @@ def make_rows(path: Path, count: int, width: int) -> np.ndarray:
 def train(rows: np.ndarray, neighbors: np.ndarray, num_clusters: int, steps: int) -> float:
     """Seconds of a step as configs/folder/scan_lite0.py trains."""
     dataset = RowDataset(rows, dict(view1='image', neighbor='neighbor'), (), neighbors)
-    loader = DataLoader(dataset, _BATCH, shuffle=True, collate_fn=collate_views)
+    loader = DataLoader(dataset, _BATCH, shuffle=True, collate_fn=default_collate)
     model = SCAN(num_clusters, in_channels=rows.shape[1], num_heads=32, num_components=128)
     model.fit_rows(np.asarray(rows[:20_000]))
     model.to(get_device()).train()
     optimizer = torch.optim.Adam(model.head.parameters(), lr=0.1)
     start = time.perf_counter()
     for step, batch in enumerate(loader):
-        losses = model({key: value.to(get_device()) for key, value in batch.items()}, mode='loss')
+        views = {name: view.to(get_device()) for name, view in batch['inputs'].items()}
+        losses = model(views, mode='loss')
         optimizer.zero_grad()
         sum(value for name, value in losses.items() if 'loss' in name).backward()
         optimizer.step()
         if step + 1 == steps:
             break
     return (time.perf_counter() - start) / (step + 1)
-
-
-def collate_views(items: list) -> dict:
-    """The views of a batch."""
-    return default_collate([item['inputs'] for item in items])
 
 
 def main() -> None:

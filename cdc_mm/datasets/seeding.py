@@ -4,6 +4,7 @@ from typing import Iterator, Optional, Sequence
 
 import numpy as np
 import torch
+from mmengine.device import get_device
 
 
 def seed_all(entropy: Sequence[Optional[int]]) -> None:
@@ -11,7 +12,11 @@ def seed_all(entropy: Sequence[Optional[int]]) -> None:
     seed = int(np.random.SeedSequence([number or 0 for number in entropy]).generate_state(1)[0])
     random.seed(seed)
     np.random.seed(seed)
-    torch.manual_seed(seed)
+    if get_device() == 'cpu':
+        # torch.manual_seed would note a stack trace for a GPU that may yet come: 1 ms a step.
+        torch.default_generator.manual_seed(seed)
+    else:
+        torch.manual_seed(seed)
 
 
 @contextmanager

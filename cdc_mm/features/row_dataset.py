@@ -1,14 +1,26 @@
-from typing import Dict, List, Optional, Sequence, Union
+from typing import Dict, Optional, Sequence, Union
 
 import numpy as np
 import torch
 from mmpretrain.structures import DataSample
 from torch import Tensor
 from torch.utils.data import Dataset
+from torch.utils.data._utils.collate import default_collate_fn_map
 
 from .store import Rows
 
 SOURCES = ('image', 'augmented', 'neighbor')
+
+
+class _WholeBatch:
+    """A batch in the place of its items, which needs no collating: that takes a step per item."""
+
+    def __init__(self, **content) -> None:
+        self.content = content
+
+
+# torch's way to extend `default_collate`, which mmengine's ends in.
+default_collate_fn_map[_WholeBatch] = lambda batches, **_: batches[0].content
 
 
 class RowDataset(Dataset):
@@ -65,25 +77,27 @@ class RowDataset(Dataset):
         return dict(sample_idx=index % len(self))
 
     def __getitem__(self, index: int) -> dict:
-        return self.__getitems__([index])[0]
+        item = self.__getitems__([index])[0]
+        if isinstance(item, _WholeBatch):
+            return dict(inputs={name: rows[0] for name, rows in item.content['inputs'].items()})
+        return item
 
-    def __getitems__(self, indices: Sequence[int]) -> List[dict]:
-        """Items of a batch, read together.
+    def __getitems__(self, indices: Sequence[int]) -> list:
+        """Items of a batch, read together, for ``default_collate``.
 
         Returns:
-            list: Of each ``inputs``, a row (D,) or one by view, and ``data_samples`` with
-            ``sample_idx``; for evaluation also ``img_path`` of a file and ``gt_label`` of a
-            labelled image.
+            list: For training one batch that is complete: its ``inputs`` are rows (B, D) by view,
+            and ``sample_idx`` (B,), the numbers of the images. For evaluation of each item
+            ``inputs``, a row (D,), and ``data_samples`` with ``sample_idx``, also ``img_path`` of a
+            file and ``gt_label`` of a labelled image.
         """
         indices = np.asarray(indices)
         if self.views:
-            batch = {name: rows.unbind() for name, rows in self._draw(indices).items()}
-            inputs = [dict(zip(batch, rows)) for rows in zip(*batch.values())]
-        else:
-            inputs = _tensor(self._rows[indices]).unbind()
+            numbers = torch.from_numpy(indices % len(self))
+            return [_WholeBatch(inputs=dict(self._draw(indices), sample_idx=numbers))]
         return [
             dict(inputs=row, data_samples=self._sample(int(index)))
-            for row, index in zip(inputs, indices)
+            for row, index in zip(_tensor(self._rows[indices]).unbind(), indices)
         ]
 
     def _draw(self, indices: np.ndarray) -> Dict[str, Tensor]:
@@ -108,9 +122,6 @@ class RowDataset(Dataset):
 
     def _sample(self, index: int) -> DataSample:
         sample = DataSample()
-        if self.views:  # training looks at nothing else
-            sample.set_field(index % len(self), 'sample_idx', field_type='metainfo')
-            return sample
         info = self.get_data_info(index)
         for key in ('sample_idx', 'img_path'):
             if key in info:

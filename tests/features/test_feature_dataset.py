@@ -8,6 +8,7 @@ import torch
 from helpers import TINY_CDC, make_runner, make_scan, run_ranks
 from mmengine.runner import Runner
 from mmpretrain.registry import DATASETS, HOOKS, MODELS
+from torch.utils.data import DataLoader
 
 from cdc_mm.features import EncoderRows, FeatureExtractor, encoder_pipeline
 from cdc_mm.features import encoder_rows as module
@@ -124,7 +125,8 @@ def test_views_come_from_their_sources(root, weights, tmp_path):
     for _ in range(30):
         batch = batch_of(dataset)
         inputs = batch['inputs']
-        assert list(inputs) == list(dataset.view_names)
+        assert list(inputs) == [*dataset.view_names, 'sample_idx']
+        assert inputs['sample_idx'].tolist() == list(range(8))
         assert torch.equal(inputs['weak'], rows)
         for i in range(8):
             first, second = (
@@ -201,10 +203,21 @@ def test_unreadable_images_are_left_out(root, weights, tmp_path, capsys):
     dataset = build(root, weights, tmp_path, views=dict(view1='neighbor'), num_neighbors=6)
     assert f'1 image could not be read and is left out: {faulty}' in (capsys.readouterr().out)
     assert len(dataset) == 7
-    samples = batch_of(dataset, 7)['data_samples']
-    assert [sample.sample_idx for sample in samples] == list(range(7))
+    assert batch_of(dataset, 7)['inputs']['sample_idx'].tolist() == list(range(7))
     plain = build(root, weights, tmp_path)
     assert str(faulty) not in [plain[i]['data_samples'].img_path for i in range(7)]
+
+
+def test_a_batch_of_rows_is_made_without_a_step_per_item(root, weights, tmp_path, monkeypatch):
+    views = dict(view1='image', neighbor='neighbor')
+    dataset = build(root, weights, tmp_path, views=views, num_neighbors=3)
+    monkeypatch.setattr(type(dataset), '_sample', lambda *_: pytest.fail('made a sample'))
+    batch = batch_of(dataset)
+    assert batch.keys() == next(iter(DataLoader(dataset, 8))).keys() == {'inputs'}
+    assert {len(values) for values in batch['inputs'].values()} == {8}
+    item = dataset[5]
+    assert list(item) == ['inputs'] and int(item['inputs']['sample_idx']) == 5
+    assert torch.equal(item['inputs']['view1'], batch['inputs']['view1'][5])
 
 
 def test_flat_folder_has_no_labels(root, weights, tmp_path):

@@ -2,7 +2,7 @@ import pytest
 import torch
 from helpers import run_ranks
 
-from cdc_mm.models.utils import as_float, gather_rows, shuffled_forward
+from cdc_mm.models.utils import as_float, gather_rows, log_softmax, shuffled_forward
 
 
 def test_shuffled_forward_restores_the_order():
@@ -52,3 +52,19 @@ def test_as_float():
     assert as_float(torch.ones(1).half()).dtype == torch.float32
     assert as_float(torch.ones(1).bfloat16()).dtype == torch.float32
     assert as_float(torch.ones(1).double()).dtype == torch.float64
+
+
+@pytest.mark.parametrize('num_clusters', [1, 2, 10, 15, 16, 40])
+@pytest.mark.parametrize('shape', [(7,), (3, 7), (0,)])
+def test_log_softmax_is_torchs_however_many_clusters(num_clusters, shape):
+    scores = 30 * torch.randn(*shape, num_clusters)
+    expected = scores.double().log_softmax(dim=-1)
+    found = log_softmax(scores)
+    assert found.dtype == torch.float32 and found.shape == expected.shape
+    assert torch.allclose(found.double(), expected, atol=1e-5)
+    assert log_softmax(scores.bfloat16()).dtype == torch.float32
+    exact = scores.double().requires_grad_()
+    log_softmax(exact).square().sum().backward()
+    other = scores.double().requires_grad_()
+    other.log_softmax(dim=-1).square().sum().backward()
+    assert torch.allclose(exact.grad, other.grad, rtol=1e-12)

@@ -9,6 +9,8 @@ from ..utils import full_precision
 # Rounds on one kernel: each may pull the scalings of its columns apart by B K at most, and four
 # keep them within what float32 can hold.
 _ROUNDS = 4
+# Up to so many columns sums and maxima are faster where those of a column lie side by side.
+_FEW = 64
 
 
 @torch.no_grad()
@@ -68,6 +70,8 @@ def sinkhorn_knopp(
 def _scale(scores: Tensor, epsilon: float, iterations: int, sizes: Tensor) -> Tensor:
     sizes = sizes.to(scores)
     sizes = sizes / sizes.max()
+    if scores.shape[1] <= _FEW:
+        scores = scores.T.contiguous().T
     log_kernel = (scores - _largest_of_columns(scores)).div_(epsilon)
     largest = log_kernel.amax(dim=1)
     log_kernel -= largest[:, None]

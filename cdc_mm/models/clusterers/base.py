@@ -191,7 +191,8 @@ class BaseClusterer(BaseModel, metaclass=ABCMeta):
 
         Args:
             inputs (Tensor | dict | list): Images (B, 3, H, W) or rows (B, D); for ``loss`` views of
-                them by name, or a list of views in the order of ``needs``.
+                them by name, which may hold ``sample_idx`` (B,), too, or a list of views in the
+                order of ``needs``.
             data_samples (list, optional): The samples of the batch. Training never looks at more of
                 them than ``sample_idx``.
             mode (str): ``tensor`` gives rows in a tuple, ``loss`` a dict of losses, ``predict``
@@ -217,7 +218,9 @@ class BaseClusterer(BaseModel, metaclass=ABCMeta):
         else:
             batch = dict(zip(views, inputs)) if len(inputs) == len(views) else {}
         check_views(self, batch)
-        if 'sample_idx' in self.needs:
+        if 'sample_idx' not in self.needs:
+            batch.pop('sample_idx', None)
+        elif 'sample_idx' not in batch:
             numbers = torch.tensor([sample.sample_idx for sample in data_samples])
             batch['sample_idx'] = numbers.to(batch[views[0]].device)
         return batch

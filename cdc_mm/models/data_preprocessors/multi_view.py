@@ -71,7 +71,7 @@ class MultiViewDataPreprocessor(SelfSupDataPreprocessor):
         Args:
             data (dict): ``inputs``, uint8 images (B, C, H, W) or a list of such views, and
                 ``data_samples``; as ``default_collate`` leaves them. Rows of features (B, D), or a
-                dict of them by name, pass as they are.
+                dict of them by name, with ``sample_idx`` if there is one, pass as they are.
             training (bool): Whether to make views.
 
         Returns:
@@ -138,11 +138,11 @@ def _steps(name: str, steps: Steps) -> List[dict]:
 
 def _are_rows(inputs: Union[Tensor, Sequence[Tensor], Dict[str, Tensor]]) -> bool:
     if isinstance(inputs, Mapping):
-        inputs = list(inputs.values())
-        if not all(x.dim() == 2 for x in inputs):
+        views = [x for name, x in inputs.items() if name != 'sample_idx']
+        if not all(x.dim() == 2 for x in views):
             raise ValueError(
                 'only rows of features (B, D) may come by name, got shapes '
-                f'{[tuple(x.shape) for x in inputs]}'
+                f'{[tuple(x.shape) for x in views]}'
             )
         return True
     return isinstance(inputs, Tensor) and inputs.dim() == 2

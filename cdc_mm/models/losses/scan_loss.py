@@ -4,7 +4,7 @@ import torch
 from mmpretrain.registry import MODELS
 from torch import Tensor, nn
 
-from ..utils import as_float, mean_over_ranks
+from ..utils import log_softmax, mean_over_ranks
 
 
 @MODELS.register_module()
@@ -41,7 +41,7 @@ class SCANLoss(nn.Module):
             dict: Each a scalar or (H,): ``loss_neighbor``, in [0, inf), and ``loss_entropy``,
             weighted, in [-weight ln K, 0].
         """
-        log_p, log_q = (as_float(x).log_softmax(dim=-1) for x in (scores, neighbor_scores))
+        log_p, log_q = log_softmax(scores), log_softmax(neighbor_scores)
         # In the log domain, where the product of two sure predictions does not underflow.
         agreement = torch.logsumexp(log_p + log_q, dim=-1).mean(dim=-1)
         entropy = torch.special.entr(mean_over_ranks(log_p.exp().mean(dim=-2))).sum(dim=-1)

@@ -3,7 +3,7 @@ from typing import Tuple
 import torch
 from torch import Tensor
 
-from ..utils import as_float
+from ..utils import log_softmax
 
 Pair = Tuple[Tensor, Tensor]
 
@@ -31,8 +31,8 @@ def temi_loss(student: Pair, teacher: Pair, prior: Tensor, beta: float) -> Tenso
     Returns:
         Tensor: Shape (H,).
     """
-    log_s = [as_float(scores).log_softmax(dim=-1) for scores in student]
-    log_t = [as_float(scores.detach()).log_softmax(dim=-1) for scores in teacher]
+    log_s = [log_softmax(scores) for scores in student]
+    log_t = [log_softmax(scores.detach()) for scores in teacher]
     weight = (log_t[0] + log_t[1]).exp().sum(dim=-1).mean(dim=0)
     log_prior = prior.log()[:, None]
     # In the log domain, where the product of two sure predictions does not underflow.

@@ -8,7 +8,7 @@ from .distributed import (
 )
 from .folding import inference_copy
 from .pseudo_labels import PseudoLabels
-from .tensors import as_float, full_precision
+from .tensors import as_float, full_precision, log_softmax
 
 __all__ = [
     'PseudoLabels',
@@ -17,6 +17,7 @@ __all__ = [
     'gather_rows',
     'gather_with_grad',
     'inference_copy',
+    'log_softmax',
     'mean_over_ranks',
     'shuffled_forward',
     'unwrap_model',

@@ -4,10 +4,24 @@ from typing import Callable
 import torch
 from torch import Tensor
 
+_VECTOR = 16  # float32 values in 512 bits
+
 
 def as_float(x: Tensor) -> Tensor:
     """Half precision to float32; float32 and float64 stay as they are."""
     return x if x.dtype == torch.float64 else x.float()
+
+
+def log_softmax(scores: Tensor) -> Tensor:
+    """Logarithms of the softmax of scores (..., B, K) over K, in float32 (float64 stays).
+
+    As ``scores.log_softmax(dim=-1)``, which on a CPU takes values one by one where K is less than a
+    vector of the processor: with K = 10 this takes less than a tenth of the time.
+    """
+    scores = as_float(scores)
+    if scores.shape[-1] >= _VECTOR or scores.device.type != 'cpu':
+        return scores.log_softmax(dim=-1)
+    return scores.transpose(-1, -2).contiguous().log_softmax(dim=-2).transpose(-1, -2)
 
 
 def full_precision(function: Callable) -> Callable:
