@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from cdc_mm.models.assigners import sinkhorn_knopp
 from cdc_mm.models.layers import MomentumEncoder
 from cdc_mm.models.losses import info_nce
+from cdc_mm.models.utils import log_softmax
 
 from .measuring import Row, Settings, alternate, counted, peak_memory, ratio
 from .sides import compare_sides, side
@@ -115,7 +116,7 @@ def sinkhorn(settings: Settings) -> List[Row]:
         memory = peak_memory(functions['ours'], settings.device) / size
         speed = ratio(seconds['ours'], seconds['theirs'])
         rows += [
-            Row(name, 'sinkhorn_knopp', "SwAV's form", speed),
+            Row(name, 'sinkhorn_knopp', "SwAV's form", speed, 1.0),
             Row(f'{name}: memory', 'sinkhorn_knopp', 'the scores', memory, 3.0),
         ]
     count, clusters = settings.pick(POT_SIZE, (64, 10))
@@ -174,7 +175,26 @@ def losses(settings: Settings) -> List[Row]:
     return [
         Row(name, 'info_nce', reference, ratio(seconds['ours'], seconds['theirs'])),
         Row(f'{name}: memory', 'info_nce', reference, peaks[0] / peaks[1]),
+        softmax_of_heads(settings),
     ]
+
+
+def softmax_of_heads(settings: Settings) -> Row:
+    """Forward and backward of the softmax of the heads that cluster a folder."""
+    heads, batch, clusters = settings.pick((64, 1000, 10), (2, 16, 10))
+    scores = torch.randn(batch, heads, clusters, device=settings.device).transpose(0, 1)
+    scores.requires_grad_()
+    functions = dict(
+        ours=lambda: log_softmax(scores).sum().backward(),
+        theirs=lambda: scores.log_softmax(dim=-1).sum().backward(),
+    )
+    seconds = alternate(functions, settings.pick(20, 1), settings.device)
+    return Row(
+        f'softmax of {heads} heads, {batch:,} x {clusters}',
+        'log_softmax',
+        "torch's",
+        ratio(seconds['ours'], seconds['theirs']),
+    )
 
 
 def networks(settings: Settings) -> List[Row]:
