@@ -1,6 +1,7 @@
 """Firefox by Marionette, its own protocol: no driver and no package needed."""
 
 import base64
+import contextlib
 import json
 import os
 import signal
@@ -27,8 +28,16 @@ PREFERENCES = {
     'browser.download.folderList': 2,
     'browser.download.useDownloadDir': True,
     'browser.startup.page': 0,
+    'media.gmp-manager.updateEnabled': False,
     'network.captive-portal-service.enabled': False,
-    'network.proxy.type': 0,
+    # What the browser itself still asks of the network goes to a proxy that nobody runs.
+    'network.proxy.type': 1,
+    'network.proxy.http': '127.0.0.1',
+    'network.proxy.http_port': 9,
+    'network.proxy.ssl': '127.0.0.1',
+    'network.proxy.ssl_port': 9,
+    'network.proxy.failover_direct': False,
+    'network.proxy.allow_bypass': False,
     'toolkit.telemetry.enabled': False,
     'toolkit.telemetry.unified': False,
     'trailhead.firstrun.didSeeAboutWelcome': True,
@@ -64,12 +73,13 @@ Components.classes['@mozilla.org/consoleAPI-storage;1']
 Services.console.reset();
 """
 
-# No window is as narrow as a phone, what it shows may be: WebDriver BiDi's setViewport does the
-# same. A phone heeds the page's <meta name="viewport">.
+# No window can be as narrow as a phone, but the page in it can: WebDriver BiDi's setViewport does
+# the same. As on a phone, <meta name="viewport"> then counts and scrollbars take no room.
 VIEW = """
 const [width, height, scheme] = arguments;
 const browser = gBrowser.selectedBrowser;
 Services.prefs.setBoolPref('dom.meta-viewport.enabled', width < 600);
+Services.prefs.setIntPref('ui.useOverlayScrollbars', width < 600 ? 1 : 0);
 browser.style.width = `${width}px`;
 browser.style.height = `${height}px`;
 browser.browsingContext.prefersColorSchemeOverride = scheme;
@@ -125,7 +135,8 @@ class Page(BasePage):
         self._kill()
 
     def _kill(self):
-        os.killpg(self._process.pid, signal.SIGTERM)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGTERM)
         self._process.wait(20)
 
     def call(self, command, **params):
@@ -205,7 +216,11 @@ class Page(BasePage):
 
     def screenshot(self, path, whole=True):
         """Write a picture of the page."""
-        answer = self.call('WebDriver:TakeScreenshot', full=whole, hash=False)
+        if whole:
+            height = self.js('document.documentElement.scrollHeight')
+            self.chrome('gBrowser.selectedBrowser.style.height = arguments[0]', f'{height}px')
+            self.frames(10)
+        answer = self.call('WebDriver:TakeScreenshot', full=False, hash=False)
         Path(path).write_bytes(base64.b64decode(answer['value']))
 
     def download_to(self, folder):

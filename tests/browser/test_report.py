@@ -1,4 +1,4 @@
-"""The report in a real browser; `make test-browser` runs it."""
+"""The report in real browsers; `make test-browser` runs it."""
 
 import dataclasses
 import json
