@@ -15,7 +15,7 @@ test: install-test  ## Lint and the whole test suite.
 	$(BIN)/coverage combine -q
 	$(BIN)/coverage report --skip-covered --fail-under=90
 
-test-browser: install-test  ## The page of a clustered folder in a real browser; needs Chromium.
+test-browser: install-test  ## The page of a clustered folder in Chromium and Firefox, those of them that are installed.
 	$(BIN)/python -m pytest tests/browser
 
 install: $(VENV)/.installed

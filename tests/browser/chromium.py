@@ -4,23 +4,18 @@ import base64
 import json
 import os
 import select
-import shutil
 import subprocess
-import time
 from pathlib import Path
+
+from page import BasePage, find_program
 
 NAMES = ('chromium', 'chromium-browser', 'google-chrome', 'google-chrome-stable', 'chrome')
 
 KEYS = dict(Tab=9, Enter=13, Escape=27, ArrowLeft=37, ArrowUp=38, ArrowRight=39, ArrowDown=40)
 
 
-def find_chromium():
-    """The program, also as CHROMIUM names it; None if there is none."""
-    return next(filter(None, map(shutil.which, (os.environ.get('CHROMIUM', ''), *NAMES))), None)
-
-
-class Page:
-    """A page in a browser of its own.
+class Page(BasePage):
+    """A page in a Chromium of its own.
 
     ``events`` has all that the browser told: console, errors, requests.
     """
@@ -39,7 +34,7 @@ class Page:
             f'--user-data-dir="{folder}/profile" about:blank'
         )
         self._process = subprocess.Popen(
-            ['bash', '-c', command, find_chromium()],
+            ['bash', '-c', command, self.find()],
             pass_fds=(to_read, to_write),
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
@@ -53,6 +48,11 @@ class Page:
         self._session = attached['sessionId']
         for domain in ('Page', 'Runtime', 'Log', 'Network'):
             self.call(f'{domain}.enable')
+
+    @staticmethod
+    def find():
+        """The program, also as CHROMIUM names it; None if there is none."""
+        return find_program('CHROMIUM', NAMES)
 
     def close(self):
         self._process.terminate()
@@ -101,16 +101,10 @@ class Page:
             'Emulation.setDeviceMetricsOverride',
             width=width, height=height, deviceScaleFactor=1, mobile=width < 600,
         )  # fmt: skip
-        self.events.clear()
+        self.forget()
         self.call('Page.navigate', url=Path(path).resolve().as_uri())
         self.wait_for('Page.loadEventFired')
         self.frames()
-
-    def frames(self, count=3):
-        """Let the page draw."""
-        step = 'new Promise((done) => requestAnimationFrame(done))'
-        for _ in range(count):
-            self.js(step)
 
     def js(self, expression):
         """The value of an expression; promises are waited for."""
@@ -120,40 +114,28 @@ class Page:
         assert 'exceptionDetails' not in answer, answer['exceptionDetails']
         return answer['result'].get('value')
 
-    def click(self, selector):
-        """Click in the middle of an element."""
-        x, y = self.js(
-            f'(() => {{ const e = document.querySelector({json.dumps(selector)});'
-            "e.scrollIntoView({block: 'center', behavior: 'instant'});"
-            'const b = e.getBoundingClientRect();'
-            'return [b.x + b.width / 2, b.y + b.height / 2]; })()'
-        )
-        self.frames(1)
+    def press(self, x, y):
+        """Click at a place of the window."""
         for kind in ('mousePressed', 'mouseReleased'):
             self.call('Input.dispatchMouseEvent', type=kind, x=x, y=y, button='left', clickCount=1)
-        self.frames(1)
 
     def move(self, x, y):
         """Move the mouse to a place of the window."""
         self.call('Input.dispatchMouseEvent', type='mouseMoved', x=x, y=y)
-        self.frames(1)
 
-    def key(self, key, modifiers=0):
+    def key(self, key):
         """Press a key, such as Tab or ArrowLeft."""
         more = dict(text='\r') if key == 'Enter' else {}
         for kind in ('keyDown', 'keyUp'):
             self.call(
-                'Input.dispatchKeyEvent', type=kind, key=key, code=key, modifiers=modifiers,
+                'Input.dispatchKeyEvent', type=kind, key=key, code=key,
                 windowsVirtualKeyCode=KEYS[key], **(more if kind == 'keyDown' else {}),
             )  # fmt: skip
         self.frames(1)
 
-    def fill(self, selector, text):
-        """Type a text into a field in place of what is in it, and leave it."""
-        self.click(selector)
-        self.js(f'document.querySelector({json.dumps(selector)}).select()')
+    def type(self, text):
+        """Type a text where the focus is."""
         self.call('Input.insertText', text=text)
-        self.key('Tab')
 
     def screenshot(self, path, whole=True):
         """Write a picture of the page."""
@@ -168,15 +150,9 @@ class Page:
         answer = self.call('Page.captureScreenshot', format='png')
         Path(path).write_bytes(base64.b64decode(answer['data']))
 
-    def downloads(self, folder, count=1, seconds=20):
-        """Contents of the files that the page saved into the folder it was told."""
-        until = time.monotonic() + seconds
-        while time.monotonic() < until:
-            files = [path for path in Path(folder).iterdir() if path.suffix == '.json']
-            if len(files) >= count:
-                return {path.name: json.loads(path.read_text()) for path in files}
-            self.frames(5)
-        raise TimeoutError(f'{folder} has no {count} files')
+    def download_to(self, folder):
+        """Save what is downloaded from now on into a folder, without asking."""
+        self.call('Browser.setDownloadBehavior', behavior='allow', downloadPath=str(folder))
 
     def problems(self):
         """What the console and the log of the browser said, and requests that left the file."""
@@ -194,3 +170,7 @@ class Page:
                 if not url.startswith(('file:', 'data:', 'blob:')):
                     found.append(url)
         return found
+
+    def forget(self):
+        """Forget the problems there were."""
+        self.events.clear()
