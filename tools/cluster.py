@@ -47,6 +47,11 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--weights', help='file that fills the network')
     parser.add_argument('--image-size', type=int, help='pixels that the network sees')
     parser.add_argument(
+        '--unbalanced',
+        action='store_true',
+        help='kinds of images differ much in number: clusters may have any size',
+    )
+    parser.add_argument(
         '--finetune',
         type=int,
         default=0,
@@ -71,7 +76,7 @@ def parse_args() -> argparse.Namespace:
         help='load --weights that can run code; only for files whose maker you trust',
     )
     args = parser.parse_args()
-    network = args.encoder or args.weights or args.image_size or args.finetune
+    network = args.encoder or args.weights or args.image_size or args.finetune or args.unbalanced
     if args.finetune < 0:
         parser.error(f'--finetune takes a number of epochs, not {args.finetune}')
     if args.names and (args.model or args.num_clusters or network):
@@ -80,7 +85,8 @@ def parse_args() -> argparse.Namespace:
         parser.error('--model has its number of clusters: leave out --num-clusters')
     if args.model and network:
         parser.error(
-            '--model has its network: leave out --encoder, --weights, --image-size and --finetune'
+            '--model has its network and clusters: leave out --encoder, --weights, --image-size, '
+            '--unbalanced and --finetune'
         )
     if not (args.names or args.model or args.num_clusters):
         parser.error("say how many clusters: --num-clusters K, or 'auto'")
@@ -107,6 +113,7 @@ def main() -> None:
             encoder=args.encoder,
             weights=args.weights,
             image_size=args.image_size,
+            balanced=not args.unbalanced,
             finetune_epochs=args.finetune,
             seed=args.seed,
             store_dir=args.store,

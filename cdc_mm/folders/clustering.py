@@ -46,6 +46,7 @@ def cluster_folder(
     encoder: Optional[str] = None,
     weights: Optional[str] = None,
     image_size: Optional[int] = None,
+    balanced: bool = True,
     finetune_epochs: int = 0,
     seed: int = 0,
     store_dir: Optional[str] = None,
@@ -66,6 +67,7 @@ def cluster_folder(
             to ``lite2``; a model has its own.
         weights (str, optional): A file that fills it.
         image_size (int, optional): Pixels that it sees.
+        balanced (bool): False where kinds of images differ much in number. Defaults to True.
         finetune_epochs (int): Epochs in which the network learns, too. Defaults to 0.
         seed (int): Of all that is drawn. Defaults to 0.
         store_dir (str, optional): Where rows are kept.
@@ -83,12 +85,12 @@ def cluster_folder(
     """
     folder, out = Path(folder), Path(out)
     if names is None:
-        if model is not None and (encoder, weights, image_size, finetune_epochs) != (
-            None, None, None, 0,
+        if model is not None and (encoder, weights, image_size, balanced, finetune_epochs) != (
+            None, None, None, True, 0,
         ):  # fmt: skip
             raise ValueError(
-                f'the model {model} sees images by its own network and size: leave out encoder, '
-                'weights, image size and finetuning'
+                f'the model {model} sees images by its own network and size, and has its clusters: '
+                'leave out encoder, weights, image size, unbalanced and finetuning'
             )
         folder = as_folder(folder)
         _claim(out, folder)
@@ -123,6 +125,7 @@ def cluster_folder(
                 encoder=encoder,
                 weights=weights,
                 image_size=image_size,
+                balanced=balanced,
                 finetune_epochs=finetune_epochs,
                 random_state=seed,
                 store_dir=store_dir,

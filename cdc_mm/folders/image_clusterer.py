@@ -52,6 +52,7 @@ from .saved import plain_config, read_json
 from .sources import Pictures, as_folder, as_list, as_pictures, encode_pictures
 
 RECIPE = 'configs/folder/scan_lite0.py'
+_UNBALANCED = 'configs/folder/communities_lite0.py'
 _ROWS = 4096  # that pass the heads at once
 _SMALL, _LARGE = 192, 224  # sizes that images are seen at
 _LEAST, _MOST, _STEPS = 10, 250, 250  # epochs at least and at most; steps that are enough
@@ -79,6 +80,8 @@ class ImageClusterer(TransformerMixin, ClusterMixin, BaseEstimator):
         weights (str, optional): A file that fills the network.
         image_size (int, optional): Height and width that the network sees. Defaults to 192 for
             images whose shorter side is at most 192 pixels in the median, else to 224.
+        balanced (bool): Whether kinds of images are about equally many. False is for a folder where
+            they differ much in number (``configs/folder/communities_lite0.py``). Defaults to True.
         epochs (int, optional): Of the heads. Defaults to what gives some 250 steps.
         finetune_epochs (int): Epochs in which the network learns, too, by CDC
             (``configs/folder/cdc_finetune.py``), on a folder, whose images are then clustered anew
@@ -128,6 +131,7 @@ class ImageClusterer(TransformerMixin, ClusterMixin, BaseEstimator):
         encoder: str = DEFAULT_ENCODER,
         weights: Optional[str] = None,
         image_size: Optional[int] = None,
+        balanced: bool = True,
         epochs: Optional[int] = None,
         finetune_epochs: int = 0,
         random_state: Any = 0,
@@ -139,6 +143,7 @@ class ImageClusterer(TransformerMixin, ClusterMixin, BaseEstimator):
         self.encoder = encoder
         self.weights = weights
         self.image_size = image_size
+        self.balanced = balanced
         self.epochs = epochs
         self.finetune_epochs = finetune_epochs
         self.random_state = random_state
@@ -491,7 +496,8 @@ class ImageClusterer(TransformerMixin, ClusterMixin, BaseEstimator):
         self.curves_ = {**losses.by_epoch, **self.curves_}  # `loss` is the heads'
 
     def _recipe(self, dataset: dict, count: int, seed: int) -> Config:
-        cfg = read_config(find_shipped(RECIPE))
+        recipe = find_shipped(RECIPE if self.balanced else _UNBALANCED)
+        cfg = read_config(recipe)
         batch, epochs = self._schedule(count)
         values = dict(
             num_clusters=self.n_clusters_,
@@ -501,7 +507,7 @@ class ImageClusterer(TransformerMixin, ClusterMixin, BaseEstimator):
         )
         if self.image_size_ is not None:
             values['image_size'] = self.image_size_
-        cfg = read_config(find_shipped(RECIPE), values)
+        cfg = read_config(recipe, values)
         cfg.model.backbone = deepcopy(self.encoder_config_)
         cfg.model.in_channels = self.feat_dim_
         # At most half of an even cluster, or most would be of another one.

@@ -77,6 +77,24 @@ def test_ranks_get_what_one_process_finds(tmp_path):
         assert torch.equal(weight, one.model.standardize.weight)
 
 
+def _communities_main(rank, world_size, folder):
+    encoder = dict(DIGITS_ENCODER, weights=str(folder / 'encoder.pth'))
+    model = dict(
+        type='CommunitySCAN', num_clusters=10, num_heads=2, num_community_heads=2,
+        num_components=4, backbone=encoder,
+    )  # fmt: skip
+    runner = make_scan(
+        folder, name='ranks', model=model, custom_hooks=[HOOK, dict(type='ConsensusHook')], epochs=1
+    )
+    runner.train()
+    return runner.model.head.weight[20:].clone()
+
+
+def test_ranks_have_the_same_heads_of_communities(tmp_path):
+    one, other = run_ranks(2, _communities_main, tmp_path)
+    assert torch.equal(one, other)
+
+
 def test_the_hook_leaves_other_clusterers_alone(tmp_path):
     runner = make_scan(tmp_path, epochs=1, custom_hooks=[HOOK])
     runner.train()

@@ -102,6 +102,19 @@ def test_saved_and_loaded_it_predicts_the_same(tmp_path, blobs, fitted):
         ImageClusterer.load(tmp_path)
 
 
+def test_kinds_that_differ_much_in_number_are_told_apart_if_it_is_said(tmp_path):
+    centers = np.repeat(5 * np.eye(4, 8), (240, 40, 30, 20), axis=0)
+    rows = (centers + np.random.RandomState(0).randn(330, 8)).astype(np.float32)
+    labels = np.repeat(np.arange(4), (240, 40, 30, 20))
+    even, uneven = (ImageClusterer(4, balanced=b).fit(rows) for b in (True, False))
+    assert adjusted_rand_score(labels, uneven.labels_) > 0.95
+    assert adjusted_rand_score(labels, even.labels_) < 0.9
+    uneven.save(tmp_path)
+    again = ImageClusterer.load(tmp_path)
+    assert again.balanced is False
+    np.testing.assert_array_equal(again.predict_proba(rows), uneven.probabilities_)
+
+
 def test_auto_finds_how_many(blobs):
     found = ImageClusterer('auto', epochs=20).fit(blobs[0])
     assert found.n_clusters_ == found.num_clusters_.best == 3

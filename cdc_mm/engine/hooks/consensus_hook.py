@@ -70,8 +70,8 @@ class ConsensusHook(Hook):
         if not self.is_last_train_epoch(runner):
             return
         model = unwrap_model(runner.model)
-        num_voters = max(1, round(self.share * model.num_heads))
-        heads = model.losses.argsort()[:num_voters]
+        heads = model.voters(self.share)
+        num_voters = len(heads)
 
         @torch.no_grad()
         def look(rows: Tensor) -> Tuple[np.ndarray]:

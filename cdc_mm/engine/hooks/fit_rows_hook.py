@@ -36,5 +36,5 @@ class FitRowsHook(Hook):
                     model.fit_rows(rows)
                 except ValueError as error:
                     raise RunError(f'the rows of the training images: {error}') from error
-            for buffer in model.buffers():
-                broadcast(buffer)
+            for value in (*model.parameters(), *model.buffers()):
+                broadcast(value)

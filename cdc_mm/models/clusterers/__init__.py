@@ -2,6 +2,7 @@ from .adc import ADC
 from .base import BaseClusterer, check_views
 from .cdc import CDC
 from .cdc_mocov3 import CDCMoCoV3
+from .community_scan import CommunitySCAN
 from .contrastive_clustering import ContrastiveClustering
 from .dac import DAC
 from .dec import DEC
@@ -29,6 +30,7 @@ __all__ = [
     'TURTLE',
     'BaseClusterer',
     'CDCMoCoV3',
+    'CommunitySCAN',
     'ContrastiveClustering',
     'DeepClusterV2',
     'EnsembleClusterer',

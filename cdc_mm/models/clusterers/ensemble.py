@@ -60,6 +60,10 @@ class EnsembleClusterer(BaseClusterer):
         """The number of the head of least loss; the first before training."""
         return int(self.losses.argmin())
 
+    def voters(self, share: float) -> Tensor:
+        """The numbers of the heads that may vote: a share of all, those of least loss."""
+        return self.losses.argsort()[: max(1, round(share * self.num_heads))]
+
     def vote(self, heads: Tensor, orders: Tensor) -> None:
         """Let heads predict together.
 

@@ -75,6 +75,10 @@ class SCAN(EnsembleClusterer):
         scores = self.head(self.standardize(rows))
         return scores.view(len(rows), self.num_heads, self.num_clusters).transpose(0, 1)
 
+    def trained_scores(self, rows: Tensor) -> Tensor:
+        """Scores of the heads that are trained, for rows (B, D): of all, shape (H, B, K)."""
+        return self.head_scores(rows)
+
     def loss(self, batch: Dict[str, Tensor]) -> Dict[str, Tensor]:
         """The mean over the heads of their losses.
 
@@ -87,7 +91,7 @@ class SCAN(EnsembleClusterer):
         """
         rows = torch.cat([self.encode(batch[name]) for name in self.needs])
         self.standardize.update(rows)
-        scores, neighbor_scores = self.head_scores(rows).chunk(2, dim=1)
+        scores, neighbor_scores = self.trained_scores(rows).chunk(2, dim=1)
         terms = self.loss_module(scores, neighbor_scores)
         best = self.track(sum(terms.values()))
         self.count_clusters(scores[self.losses.argmin()].argmax(dim=1))

@@ -1,5 +1,6 @@
 from cdc_mm.wrappers import unwrap_model
 
+from .communities import neighbor_communities
 from .distributed import (
     gather_rows,
     gather_with_grad,
@@ -19,6 +20,7 @@ __all__ = [
     'inference_copy',
     'log_softmax',
     'mean_over_ranks',
+    'neighbor_communities',
     'shuffled_forward',
     'unwrap_model',
 ]
