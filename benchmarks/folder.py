@@ -2,10 +2,11 @@
 
 Class folders of TRAIN and TEST say what is right; they are looked at for the figures alone. Parts
 of both are drawn, several times; each method clusters each training part with several seeds and
-assigns the test part, which it has not seen.
+assigns the test part, which it has not seen. With --ratio 10 classes differ in number in both, up to
+ten times, by an order that is drawn for each sample.
 
 Usage: python benchmarks/folder.py TRAIN TEST [--num-train 5000] [--num-test 2000] [--samples 5]
-       [--seeds 5] [--encoder lite2] [--store DIR]
+       [--seeds 5] [--ratio 1] [--encoder lite2] [--store DIR]
 
 UMAP + k-means is in the table if umap-learn is installed.
 """
@@ -21,10 +22,11 @@ from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from mmpretrain.registry import DATASETS
 from sklearn.cluster import KMeans
+from unequal_clusters import long_tail
 
 from cdc_mm import ImageClusterer
 from cdc_mm.engine import read_config
-from cdc_mm.evaluation.functional import cluster_accuracy, unit_rows
+from cdc_mm.evaluation.functional import label_metrics, unit_rows
 from cdc_mm.folders import find_encoder
 from cdc_mm.folders.image_clusterer import RECIPE
 from cdc_mm.shipped import find_shipped
@@ -42,8 +44,10 @@ class PlainSCAN(ImageClusterer):
         return cfg
 
 
-def by_clusterer(kind):
-    return lambda train, test, k, seed: kind(k, random_state=seed).fit(train).predict(test)
+def by_clusterer(kind, **kwargs):
+    return lambda train, test, k, seed: (
+        kind(k, random_state=seed, **kwargs).fit(train).predict(test)
+    )
 
 
 def by_kmeans(train, test, num_clusters, seed):
@@ -65,6 +69,7 @@ METHODS = {
     'UMAP (unit rows, 10-d) + k-means': by_umap if find_spec('umap') else None,
     'SCAN (10 heads, least loss)': by_clusterer(PlainSCAN),
     '**ImageClusterer**': by_clusterer(ImageClusterer),
+    'ImageClusterer, balanced=False': by_clusterer(ImageClusterer, balanced=False),
 }
 
 
@@ -103,6 +108,7 @@ def main() -> None:
     parser.add_argument('--num-test', type=int, default=2000)
     parser.add_argument('--samples', type=int, default=5)
     parser.add_argument('--seeds', type=int, default=5)
+    parser.add_argument('--ratio', type=float, default=1, help='of the largest class to the least')
     add_arguments(parser)
     args = parser.parse_args()
 
@@ -115,27 +121,36 @@ def main() -> None:
         own = np.sort(rng.permutation(len(labels))[: args.num_train])
         other = np.sort(rng.permutation(len(test_labels))[: args.num_test])
         rows, new = read(args.train, own, args), read(args.test, other, args)
+        truth, new_truth = labels[own], test_labels[other]
+        if args.ratio > 1:
+            order = rng.permutation(num_clusters)
+            kept, new_kept = (long_tail(order[y], args.ratio)[0] for y in (truth, new_truth))
+            rows, new, new_truth = rows[kept], new[new_kept], new_truth[new_kept]
         for name in found:
-            accuracies = []
+            figures = []
             for seed in range(args.seeds):
                 start = time.perf_counter()
                 clusters = METHODS[name](rows, new, num_clusters, seed)
                 seconds[name] += time.perf_counter() - start
-                accuracies.append(100 * cluster_accuracy(test_labels[other], clusters))
-            found[name].append(accuracies)
-            print(f'sample {sample}, {name}: {np.round(accuracies, 1)}', flush=True)
+                judged = label_metrics(new_truth, clusters, num_clusters)
+                figures.append([judged['acc'], judged['nmi']])
+            found[name].append(figures)
+            print(f'sample {sample}, {name}: {np.round(figures, 1).tolist()}', flush=True)
     print(
-        f'\nACC of {args.num_test} images not seen, {args.num_train} to cluster, {num_clusters} '
+        f'\nACC of {len(new)} images not seen, {len(rows)} to cluster, {num_clusters} '
         f'clusters; {args.samples} samples, {args.seeds} seeds each; {os.cpu_count()} cores\n'
     )
     table = []
     for name, values in found.items():
-        values = np.array(values)
+        values, nmi = np.moveaxis(np.array(values), 2, 0)
         spread = values.std(axis=1, ddof=1).mean() if args.seeds > 1 else 0.0
         by_sample = ', '.join(f'{value:.1f}' for value in values.mean(axis=1))
         cost = seconds[name] / values.size
-        table.append([name, f'{values.mean():.1f}', f'{spread:.1f}', by_sample, f'{cost:.0f}'])
-    header = ('method', 'mean ACC', 'std over seeds', 'mean of each sample', 'seconds a run')
+        figures = [f'{x:.1f}' for x in (values.mean(), spread, nmi.mean())]
+        table.append([name, *figures[:2], by_sample, figures[2], f'{cost:.0f}'])
+    header = (
+        'method', 'mean ACC', 'std over seeds', 'mean of each sample', 'mean NMI', 'seconds a run'
+    )  # fmt: skip
     print(markdown_table(header, table))
 
 
