@@ -2,8 +2,8 @@
 
 Class folders of TRAIN and TEST say what is right; they are looked at for the figures alone. Parts
 of both are drawn, several times; each method clusters each training part with several seeds and
-assigns the test part, which it has not seen. With --ratio 10 classes differ in number in both, up to
-ten times, by an order that is drawn for each sample.
+assigns the test part, which it has not seen. With --ratio 10 classes differ in number in both,
+up to ten times, by an order that is drawn for each sample.
 
 Usage: python benchmarks/folder.py TRAIN TEST [--num-train 5000] [--num-test 2000] [--samples 5]
        [--seeds 5] [--ratio 1] [--encoder lite2] [--store DIR]
