@@ -33,6 +33,7 @@ PRETEXTS = (
 # Clusterers that work on rows, by the loss terms that they log.
 ON_ROWS = dict(
     SCAN=('loss_neighbor', 'loss_entropy', 'best_objective'),
+    CommunitySCAN=('loss_neighbor', 'loss_entropy', 'best_objective'),
     TEMI=('loss_temi', 'best_objective'),
     TURTLE=('loss_classifier', 'loss_entropy'),
     DEC=(),
@@ -298,7 +299,7 @@ def check_weights(cfg, images, before, after, saved):
     )
     hooks = [hook.type for hook in cfg.get('custom_hooks', [])]
     fine_tunes = 'SelfLabelHook' in hooks and cfg.custom_hooks[0].get('finetune', False)
-    moves = {'neck.': True, 'head.fc.': True, 'head.weight': clusterer_of(cfg).type == 'SCAN'}
+    moves = {'neck.': True, 'head.fc.': True, 'head.weight': 'SCAN' in clusterer_of(cfg).type}
     moves['backbone.'] = moves['encoder.backbone.'] = (
         cfg.model.type not in ON_ROWS and 'PretrainedBackboneHook' not in hooks
     )
