@@ -79,6 +79,10 @@ def parse_args() -> argparse.Namespace:
     network = args.encoder or args.weights or args.image_size or args.finetune or args.unbalanced
     if args.finetune < 0:
         parser.error(f'--finetune takes a number of epochs, not {args.finetune}')
+    if args.finetune and args.unbalanced:
+        parser.error(
+            '--finetune is by CDC, whose clusters are of equal size: not with --unbalanced'
+        )
     if args.names and (args.model or args.num_clusters or network):
         parser.error('--names only changes tables that are there: leave out the other flags')
     if args.model and args.num_clusters:

@@ -81,7 +81,8 @@ class ImageClusterer(TransformerMixin, ClusterMixin, BaseEstimator):
         image_size (int, optional): Height and width that the network sees. Defaults to 192 for
             images whose shorter side is at most 192 pixels in the median, else to 224.
         balanced (bool): Whether kinds of images are about equally many. False is for a folder where
-            they differ much in number (``configs/folder/communities_lite0.py``). Defaults to True.
+            they differ much in number (``configs/folder/communities_lite0.py``), without
+            ``finetune_epochs``. Defaults to True.
         epochs (int, optional): Of the heads. Defaults to what gives some 250 steps.
         finetune_epochs (int): Epochs in which the network learns, too, by CDC
             (``configs/folder/cdc_finetune.py``), on a folder, whose images are then clustered anew
@@ -385,6 +386,11 @@ class ImageClusterer(TransformerMixin, ClusterMixin, BaseEstimator):
             value = getattr(self, name)
             if value is not None and (not isinstance(value, (int, np.integer)) or value < least):
                 raise ValueError(f'{name} must be at least {least}, got {value!r}')
+        if self.finetune_epochs and not self.balanced:
+            raise ValueError(
+                'the network learns by CDC, whose clusters are of equal size: leave out '
+                'finetune_epochs, or balanced=False'
+            )
 
     @contextmanager
     def _showing(self) -> Iterator[None]:

@@ -276,6 +276,8 @@ def test_refusals(tmp_path, blobs, fitted, of_folder):
         fitted.predict(pictures(3))
     with pytest.raises(ValueError, match='6 features, but ImageClusterer is expecting'):
         of_folder.predict(blobs[0])
+    with pytest.raises(ValueError, match='whose clusters are of equal size: leave out'):
+        make(tmp_path, finetune_epochs=1, balanced=False).fit(pictures(5))
     with pytest.raises(ValueError, match="unknown encoder 'resnet9000'"):
         make(tmp_path, encoder='resnet9000').fit(pictures(5))
     with pytest.raises(AttributeError, match="no attribute 'Clusterer'"):

@@ -183,6 +183,7 @@ def test_mistakes_are_one_line(tmp_path):
         ((few, '--out', tmp_path / 'out'), 'say how many clusters'),
         ((few, '--out', tmp_path / 'out', '--model', few, '--image-size', '64'), 'has its network'),
         ((few, '--out', tmp_path / 'out', '--model', few, '--unbalanced'), 'leave out'),
+        ((few, '--out', few, '--finetune', '1', '--unbalanced'), 'clusters are of equal size'),
     ):
         done = run(*arguments)
         assert done.returncode == 2 and message in done.stderr

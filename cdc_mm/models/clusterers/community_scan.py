@@ -72,10 +72,6 @@ class CommunitySCAN(SCAN):
             self.head.weight[own] = torch.as_tensor(weight).to(self.head.weight)
             self.head.bias[own] = torch.as_tensor(bias).to(self.head.bias)
 
-    def trained_scores(self, rows: Tensor) -> Tensor:
-        """Scores of the heads that are trained, for rows (B, D), shape (H, B, K)."""
-        return self.head_scores(rows)[: self.num_trained]
-
     def voters(self, share: float) -> Tensor:
         """The share of the trained heads that have the least loss, and all of communities."""
         count = max(1, round(share * self.num_trained))

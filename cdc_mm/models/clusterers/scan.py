@@ -61,6 +61,7 @@ class SCAN(EnsembleClusterer):
             self.standardize = Standardize(in_channels)
         else:
             self.standardize = PrincipalComponents(in_channels, num_components)
+        self.num_trained = num_heads
         # All heads in one product.
         self.head = nn.Linear(num_components or in_channels, num_heads * num_clusters)
         self.loss_module = MODELS.build(loss or dict(type='SCANLoss'))
@@ -70,14 +71,13 @@ class SCAN(EnsembleClusterer):
         if isinstance(self.standardize, PrincipalComponents):
             self.standardize.fit(rows)
 
-    def head_scores(self, rows: Tensor) -> Tensor:
-        """Scores of every head for rows (B, D), shape (H, B, K)."""
-        scores = self.head(self.standardize(rows))
-        return scores.view(len(rows), self.num_heads, self.num_clusters).transpose(0, 1)
-
-    def trained_scores(self, rows: Tensor) -> Tensor:
-        """Scores of the heads that are trained, for rows (B, D): of all, shape (H, B, K)."""
-        return self.head_scores(rows)
+    def head_scores(self, rows: Tensor, count: Optional[int] = None) -> Tensor:
+        """Scores of every head, or of the first ``count``, for rows (B, D), shape (H, B, K)."""
+        shape = self.num_heads if count is None else count, self.num_clusters
+        own = slice(shape[0] * shape[1])
+        points = self.standardize(rows)
+        scores = nn.functional.linear(points, self.head.weight[own], self.head.bias[own])
+        return scores.view(len(rows), *shape).transpose(0, 1)
 
     def loss(self, batch: Dict[str, Tensor]) -> Dict[str, Tensor]:
         """The mean over the heads of their losses.
@@ -91,7 +91,7 @@ class SCAN(EnsembleClusterer):
         """
         rows = torch.cat([self.encode(batch[name]) for name in self.needs])
         self.standardize.update(rows)
-        scores, neighbor_scores = self.trained_scores(rows).chunk(2, dim=1)
+        scores, neighbor_scores = self.head_scores(rows, self.num_trained).chunk(2, dim=1)
         terms = self.loss_module(scores, neighbor_scores)
         best = self.track(sum(terms.values()))
         self.count_clusters(scores[self.losses.argmin()].argmax(dim=1))
