@@ -43,8 +43,16 @@ PREFERENCES = {
     'trailhead.firstrun.didSeeAboutWelcome': True,
 }
 
-# The largest window that the tests ask for, and what stands around it.
-SCREEN = dict(MOZ_HEADLESS_WIDTH='1400', MOZ_HEADLESS_HEIGHT='1200')
+ENVIRONMENT = dict(
+    # The largest window that the tests ask for, and what stands around it.
+    MOZ_HEADLESS_WIDTH='1400',
+    MOZ_HEADLESS_HEIGHT='1200',
+    MOZ_CRASHREPORTER_DISABLE='1',
+    # As Chromium's --no-sandbox: in a container there may be no room for a sandbox.
+    MOZ_DISABLE_CONTENT_SANDBOX='1',
+    MOZ_DISABLE_SOCKET_PROCESS_SANDBOX='1',
+    MOZ_DISABLE_RDD_SANDBOX='1',
+)
 
 # Requests of pages, not those of the browser itself. Files, data: and blob: are none of HTTP's.
 WATCH_REQUESTS = """
@@ -99,7 +107,7 @@ class Page(BasePage):
         options = ('--headless', '--marionette', '--remote-allow-system-access', '--no-remote')
         self._process = subprocess.Popen(
             [self.find(), *options, '--profile', str(profile)],
-            env=dict(os.environ, HOME=str(folder), MOZ_CRASHREPORTER_DISABLE='1', **SCREEN),
+            env=dict(os.environ, HOME=str(folder), **ENVIRONMENT),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
