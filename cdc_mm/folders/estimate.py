@@ -22,6 +22,8 @@ _QUERIES, _BANK = 512, 4096
 # Seconds of the rest (k-means of the heads, how sure, map, report), a part of them for each image;
 # measured on two cores.
 _REST, _REST_AN_IMAGE = 20, 0.002
+# Seconds of communities for each image, of so many at most; likewise.
+_COMMUNITIES, _MOST_IN_COMMUNITIES = 0.002, 20_000
 
 
 def estimate_seconds(clusterer: ImageClusterer, folder: Union[str, Path]) -> str:
@@ -41,6 +43,8 @@ def estimate_seconds(clusterer: ImageClusterer, folder: Union[str, Path]) -> str
     training = clusterer.steps(total) * _seconds_a_step(clusterer, width, total)
     if missing:  # else the neighbours are known, too
         training += total**2 * _seconds_a_pair(width)
+    if not clusterer.balanced:
+        training += _COMMUNITIES * min(total, _MOST_IN_COMMUNITIES)
     finetuning = clusterer.finetune_epochs * total * _seconds_a_trained_image(opened)
     if finetuning:
         each = _seconds_an_image(opened, clusterer.num_workers)
