@@ -42,6 +42,7 @@ from cdc_mm.evaluation.functional import (
     unit_rows,
 )
 from cdc_mm.features import EncoderRows, Rows, encoder_settings, other_neighbors, told_once
+from cdc_mm.models.utils import neighbors_within_clusters
 from cdc_mm.shipped import find_shipped
 from cdc_mm.version import __version__
 from cdc_mm.wrappers import unwrap_model
@@ -516,8 +517,7 @@ class ImageClusterer(TransformerMixin, ClusterMixin, BaseEstimator):
         cfg = read_config(recipe, values)
         cfg.model.backbone = deepcopy(self.encoder_config_)
         cfg.model.in_channels = self.feat_dim_
-        # At most half of an even cluster, or most would be of another one.
-        neighbors = max(1, min(cfg.num_neighbors, count // (2 * self.n_clusters_)))
+        neighbors = neighbors_within_clusters(cfg.num_neighbors, count, self.n_clusters_)
         views = dict(view1='image', neighbor='neighbor')
         cfg.train_dataloader.dataset = dict(dataset, views=views, num_neighbors=neighbors)
         cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = None

@@ -5,7 +5,7 @@ import torch
 from mmpretrain.registry import MODELS
 from torch import Tensor
 
-from ..utils import neighbor_communities
+from ..utils import neighbor_communities, neighbors_within_clusters
 from .scan import SCAN
 
 
@@ -56,8 +56,7 @@ class CommunitySCAN(SCAN):
         device = self.head.weight.device
         points = self.standardize(torch.as_tensor(rows, device=device)).cpu().numpy()
         count, k = self.num_heads - self.num_trained, self.num_clusters
-        # At most half of an even cluster, or most would be of another one.
-        neighbors = max(1, min(self.num_neighbors, len(rows) // (2 * k)))
+        neighbors = neighbors_within_clusters(self.num_neighbors, len(rows), k)
         seed = int(torch.randint(2**31 - 1, ()))
         partitions = neighbor_communities(points, k, count, neighbors, seed)
         method = LinearDiscriminantAnalysis(solver='lsqr', shrinkage=0.1)

@@ -1,6 +1,6 @@
 from cdc_mm.wrappers import unwrap_model
 
-from .communities import neighbor_communities
+from .communities import neighbor_communities, neighbors_within_clusters
 from .distributed import (
     gather_rows,
     gather_with_grad,
@@ -21,6 +21,7 @@ __all__ = [
     'log_softmax',
     'mean_over_ranks',
     'neighbor_communities',
+    'neighbors_within_clusters',
     'shuffled_forward',
     'unwrap_model',
 ]

@@ -45,6 +45,14 @@ def neighbor_communities(
     return np.stack([_exactly(graph, num_clusters, np.exp(high), seed + i) for i in range(count)])
 
 
+def neighbors_within_clusters(most: int, num_rows: int, num_clusters: int) -> int:
+    """How many neighbours of a row may be taken for members of its cluster.
+
+    At most half of an even cluster, or most would be of another one; at least 1, at most ``most``.
+    """
+    return max(1, min(most, num_rows // (2 * num_clusters)))
+
+
 def shared_neighbors(rows: np.ndarray, num_neighbors: int) -> csr_matrix:
     """The graph of nearest neighbours by cosine, weighted by how many neighbours two rows share.
 

@@ -16,7 +16,8 @@ def log_softmax(scores: Tensor) -> Tensor:
     """Logarithms of the softmax of scores (..., B, K) over K, in float32 (float64 stays).
 
     As ``scores.log_softmax(dim=-1)``, which on a CPU takes values one by one where K is less than a
-    vector of the processor: with K = 10 this takes less than a tenth of the time.
+    vector of the processor: with K = 10 this takes less than a tenth of the time, and with the way
+    back a fifth.
     """
     scores = as_float(scores)
     if scores.shape[-1] >= _VECTOR or scores.device.type != 'cpu':
