@@ -100,7 +100,7 @@ def swav_sinkhorn(scores: Tensor, epsilon: float = 0.05, iterations: int = 3) ->
 
 
 def sinkhorn(settings: Settings) -> List[Row]:
-    sizes = settings.pick([(4096, 1000), (4096, 10)], [(64, 10)])
+    sizes = settings.pick([(4096, 1000), (4096, 10), (512, 10), (64, 10)], [(64, 10)])
     if settings.device != 'cpu' and not settings.quick:
         sizes.append((65_536, 21_000))
     rows = []
@@ -110,7 +110,8 @@ def sinkhorn(settings: Settings) -> List[Row]:
             ours=lambda scores=scores: sinkhorn_knopp(scores),
             theirs=lambda scores=scores: swav_sinkhorn(scores),
         )
-        seconds = alternate(functions, settings.pick(5, 1), settings.device)
+        rounds = settings.pick(max(5, 2**20 // scores.numel()), 1)  # the small ones last 0.1 ms
+        seconds = alternate(functions, rounds, settings.device)
         name = f'Sinkhorn, {count:,} x {clusters:,}'
         size = scores.numel() * scores.element_size()
         memory = peak_memory(functions['ours'], settings.device) / size

@@ -59,22 +59,21 @@ def sinkhorn_knopp(
         raise ValueError(f'epsilon must be above 0, got {epsilon}')
     if iterations < 1:
         raise ValueError(f'iterations must be at least 1, got {iterations}')
-    if sizes is None:
-        sizes = torch.ones(scores.shape[1], device=scores.device)
-    elif sizes.shape != scores.shape[1:]:
+    if sizes is not None and sizes.shape != scores.shape[1:]:
         raise ValueError(f'sizes must have shape (K,), got {tuple(sizes.shape)}')
     return _scale(scores, epsilon, iterations, sizes)
 
 
 @full_precision  # as autocast would round the products
-def _scale(scores: Tensor, epsilon: float, iterations: int, sizes: Tensor) -> Tensor:
-    sizes = sizes.to(scores)
-    sizes = sizes / sizes.max()
+def _scale(scores: Tensor, epsilon: float, iterations: int, sizes: Optional[Tensor]) -> Tensor:
+    if sizes is not None:
+        sizes = sizes.to(scores)
+        sizes = sizes / sizes.max()
     if scores.shape[1] <= _FEW:
         scores = scores.T.contiguous().T
     log_kernel = (scores - _largest_of_columns(scores)).div_(epsilon)
     largest = log_kernel.amax(dim=1)
-    log_kernel -= largest[:, None]
+    log_kernel -= largest.unsqueeze(1)
     again = iterations > _ROUNDS  # the exponents are needed once more
     kernel = log_kernel.exp() if again else log_kernel.exp_()
     # Gives back what was taken off the rows: the first sums are those of the columns.
@@ -90,9 +89,9 @@ def _scale(scores: Tensor, epsilon: float, iterations: int, sizes: Tensor) -> Te
             rows = kernel.sum(dim=1).reciprocal_()
         sums = torch.mv(kernel.T, rows)
         all_reduce(sums)
-        columns = sizes / sums
+        columns = sums.reciprocal_() if sizes is None else sizes / sums
         rows = torch.mv(kernel, columns).reciprocal_()
-    return kernel.mul_(columns).mul_(rows[:, None])
+    return kernel.mul_(columns).mul_(rows.unsqueeze(1))
 
 
 def _largest_of_columns(scores: Tensor) -> Tensor:

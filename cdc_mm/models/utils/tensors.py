@@ -38,12 +38,13 @@ def full_precision(function: Callable) -> Callable:
 
     @functools.wraps(function)
     def wrapped(first: Tensor, *args, **kwargs):
-        with torch.autocast(first.device.type, enabled=False):
-            return function(
-                _full(first),
-                *map(_full, args),
-                **{name: _full(value) for name, value in kwargs.items()},
-            )
+        device = first.device.type
+        args = [_full(x) for x in (first, *args)]
+        kwargs = {name: _full(x) for name, x in kwargs.items()}
+        if not torch.is_autocast_enabled(device):
+            return function(*args, **kwargs)  # without a context, which takes some microseconds
+        with torch.autocast(device, enabled=False):
+            return function(*args, **kwargs)
 
     return wrapped
 
