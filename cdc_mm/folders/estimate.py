@@ -38,17 +38,20 @@ def estimate_seconds(clusterer: ImageClusterer, folder: Union[str, Path]) -> str
     """
     opened = clusterer.open_images(folder)
     missing, total = opened.missing, len(opened.images)
-    encoding = missing * _seconds_an_image(opened, clusterer.num_workers) if missing else 0.0
+    learns = clusterer.finetune_epochs > 0
+    # An image passes the network as it is.
+    each = _seconds_an_image(opened, clusterer.num_workers) if missing or learns else 0.0
+    encoding = missing * each
     width = opened.encoder.feat_dim
     training = clusterer.steps(total) * _seconds_a_step(clusterer, width, total)
     if missing:  # else the neighbours are known, too
         training += total**2 * _seconds_a_pair(width)
     if not clusterer.balanced:
         training += _COMMUNITIES * min(total, _MOST_IN_COMMUNITIES)
-    finetuning = clusterer.finetune_epochs * total * _seconds_a_trained_image(opened)
-    if finetuning:
-        each = _seconds_an_image(opened, clusterer.num_workers)
-        finetuning += (clusterer.finetune_epochs + 1) * total * each + training
+    finetuning = 0.0
+    if learns:
+        there_and_back = clusterer.finetune_epochs * total * _seconds_a_trained_image(opened)
+        finetuning = there_and_back + (clusterer.finetune_epochs + 1) * total * each + training
     learning = f'{_rounded(finetuning)} for the network to learn, too; ' * bool(finetuning)
     rest = _REST + _REST_AN_IMAGE * total
     known = f' ({total - missing:,} are known)' if missing < total else ''
@@ -69,10 +72,10 @@ def _seconds_an_image(opened, num_workers: int) -> float:
     keep_freed_memory()
     device = get_device()
     encoder.to(device)
-    batch = torch.zeros(_BATCH, 3, *size, device=device)
+    batch = torch.zeros(min(_BATCH, len(images)), 3, *size, device=device)
     with torch.no_grad(), evaluating(encoder):
         network_at_rest = inference_copy(encoder, batch[:2])
-        network = _least(lambda: network_at_rest(batch).cpu(), 3) / _BATCH
+        network = _least(lambda: network_at_rest(batch).cpu(), 3) / len(batch)
     cores = len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()
     if device == 'cpu':
         # Readers and network share the cores.
