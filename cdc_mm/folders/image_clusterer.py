@@ -1,8 +1,6 @@
-import hashlib
 import io
 import json
 import os
-import random
 import tempfile
 import threading
 from contextlib import ExitStack, contextmanager
@@ -14,9 +12,7 @@ import numpy as np
 import torch
 from mmengine.config import Config
 from mmengine.device import get_device
-from mmengine.hooks import Hook
 from mmengine.registry import init_default_scope
-from mmengine.utils import ManagerMixin
 from mmpretrain.registry import DATASETS, MODELS
 from PIL import Image
 from sklearn.base import BaseEstimator, ClusterMixin, TransformerMixin, clone
@@ -29,6 +25,7 @@ from cdc_mm import console
 from cdc_mm.atomic import write_atomically
 from cdc_mm.checkpoints import cache_root, check_weights, read_checkpoint, read_state_dict
 from cdc_mm.datasets.decoding import FORMATS
+from cdc_mm.datasets.seeding import unchanged_random
 from cdc_mm.engine import build_runner, prepare_training, read_config
 from cdc_mm.engine.console_runner import show_warnings_only, warnings_only
 from cdc_mm.evaluation.functional import (
@@ -39,7 +36,6 @@ from cdc_mm.evaluation.functional import (
     count_distinct,
     linear_consistency,
     silhouette,
-    unit_rows,
 )
 from cdc_mm.features import EncoderRows, Rows, encoder_settings, other_neighbors, told_once
 from cdc_mm.models.utils import neighbors_within_clusters
@@ -49,7 +45,9 @@ from cdc_mm.wrappers import unwrap_model
 
 from .encoders import DEFAULT_ENCODER, NamedEncoder, find_encoder
 from .finetuning import finetune
+from .inner_runs import LossCurves, without_traces
 from .saved import plain_config, read_json
+from .similar import compare_with_nearest
 from .sources import Pictures, as_folder, as_list, as_pictures, encode_pictures
 
 RECIPE = 'configs/folder/scan_lite0.py'
@@ -60,7 +58,7 @@ _LEAST, _MOST, _STEPS = 10, 250, 250  # epochs at least and at most; steps that 
 _K_RANGE = (2, 30)
 _MOST_COMPARED = 100_000  # images that are assigned: each with each takes time by the square
 _LESS_SIMPLE = 5.0  # points of linear consistency that a network which learned may cost
-_NEAR, _NEAREST = 0.95, 4  # cosine of images that hardly differ; neighbours that are looked at
+_NEAREST = 4  # neighbours of an image that it is compared with
 _FLOATS = (np.float64, np.float32)  # of rows that are given
 _FORMAT = 'cdc_mm clusterer 1'
 _ONE_AT_A_TIME = threading.RLock()
@@ -173,7 +171,7 @@ class ImageClusterer(TransformerMixin, ClusterMixin, BaseEstimator):
         X = as_list(X)  # noqa: N806
         if self.finetune_epochs and as_folder(X) is None:
             raise ValueError('finetune_epochs needs a folder of images')
-        with self._showing(), _own_randomness():
+        with self._showing(), unchanged_random(), torch.random.fork_rng():
             rows, dataset = self._training_rows(X)
             self._fit(rows, dataset)
             if self.finetune_epochs:
@@ -455,12 +453,12 @@ class ImageClusterer(TransformerMixin, ClusterMixin, BaseEstimator):
             cfg = deepcopy(self.config_)
             cfg.work_dir = work_dir
             cfg.experiment_name = Path(work_dir).name  # two runs may start in the same second
-            stack.enter_context(_without_traces())
+            stack.enter_context(without_traces())
             runner = build_runner(cfg)
             # Of a run whose log goes with it, progress and warnings are enough.
             show_warnings_only(runner)
             prepare_training(runner)
-            losses = _Losses()
+            losses = LossCurves()
             runner.register_hook(losses, priority='LOWEST')
             runner.train()
             self.model_ = unwrap_model(runner.model).eval()
@@ -471,8 +469,8 @@ class ImageClusterer(TransformerMixin, ClusterMixin, BaseEstimator):
     def _finetune(self, rows: Union[np.ndarray, Rows], folder: Path) -> None:
         """Let the network learn, too, and take it unless its clusters are far less simple."""
         frozen, seed = dict(vars(self)), self.config_.randomness.seed
-        with tempfile.TemporaryDirectory(prefix='cdc_mm') as work_dir, _without_traces():
-            losses = _Losses()
+        with tempfile.TemporaryDirectory(prefix='cdc_mm') as work_dir, without_traces():
+            losses = LossCurves()
             encoder = finetune(
                 self.model_.encoder, self.encoder_config_, np.asarray(rows), self.labels_,
                 self.n_clusters_, folder, self.items_, int(self.finetune_epochs),
@@ -544,7 +542,7 @@ class ImageClusterer(TransformerMixin, ClusterMixin, BaseEstimator):
         """Set what is known of the training images."""
         found = self._outputs(rows)
         self.points_ = found.points
-        found_near = _compare(rows, nearest)
+        found_near = compare_with_nearest(rows, nearest)
         self.nearest_similarity_, self.near_pairs_, self.duplicate_of_ = found_near
         self.probabilities_ = found.probabilities
         self.labels_ = found.probabilities.argmax(axis=1)
@@ -653,40 +651,6 @@ def default_store_dir() -> Path:
     return cache_root() / 'features'
 
 
-def _compare(
-    rows: Union[np.ndarray, Rows], nearest: np.ndarray
-) -> Tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Compare each of N rows with its nearest others (N, k).
-
-    Returns:
-        tuple: Cosine similarity to the nearest (N,), pairs that hardly differ (P, 2), and the first
-        row that equals each or -1 (N,).
-    """
-    count = len(rows)
-    similarity, digests = np.full(count, np.nan, np.float32), []
-    pairs = [np.empty((0, 2), np.int64)]
-    for start in range(0, count, _ROWS):
-        own = np.asarray(rows[start : start + _ROWS], np.float32)
-        unit = unit_rows(own)
-        for column in range(nearest.shape[1]):
-            other = np.asarray(nearest[start : start + _ROWS, column])
-            close = (unit * unit_rows(np.asarray(rows[other], np.float32))).sum(axis=1)
-            if column == 0:
-                similarity[start : start + _ROWS] = close
-            near = np.flatnonzero(close > _NEAR)
-            pairs.append(np.stack([start + near, other[near]], axis=1))
-            if not len(near):
-                break  # those further away are not closer
-        digests += map(_digest, own)
-    first = {}
-    equal = np.array([first.setdefault(digest, i) for i, digest in enumerate(digests)])
-    return similarity, np.concatenate(pairs), np.where(equal == np.arange(count), -1, equal)
-
-
-def _digest(row: np.ndarray) -> bytes:
-    return hashlib.blake2b(row.tobytes(), digest_size=16).digest()
-
-
 def _short_edge_of_folder(folder: Path) -> int:
     """The median of the shorter sides of some images of a folder, in pixels."""
     images = DATASETS.build(
@@ -733,58 +697,3 @@ def _save(path: Path, content: dict) -> None:
     buffer = io.BytesIO()
     torch.save(content, buffer)
     write_atomically(path, buffer.getvalue())
-
-
-class _Losses(Hook):
-    """Keeps the mean of each loss by epoch."""
-
-    def __init__(self) -> None:
-        self.by_epoch = {}
-        self._sums = {}
-
-    def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None) -> None:
-        for name, value in (outputs or {}).items():
-            if name.startswith('loss'):
-                self._sums.setdefault(name, []).append(value.detach())
-
-    def after_train_epoch(self, runner) -> None:
-        for name, values in self._sums.items():
-            self.by_epoch.setdefault(name, []).append(float(torch.stack(values).mean()))
-        self._sums = {}
-
-
-@contextmanager
-def _own_randomness() -> Iterator[None]:
-    """Leave the caller's random numbers as they were."""
-    states = random.getstate(), np.random.get_state()
-    with torch.random.fork_rng():
-        try:
-            yield
-        finally:
-            random.setstate(states[0])
-            np.random.set_state(states[1])
-
-
-@contextmanager
-def _without_traces() -> Iterator[None]:
-    """Forget what mmengine keeps of a run, such as its logger with an open file.
-
-    The next run within the same second would get it, with paths that are gone.
-    """
-    # Each class keeps its own instances by the second that they were made in.
-    kinds = [kind for kind in _subclasses(ManagerMixin) if hasattr(kind, '_instance_dict')]
-    before = [set(kind._instance_dict) for kind in kinds]
-    try:
-        yield
-    finally:
-        for kind, names in zip(kinds, before, strict=True):
-            for name in set(kind._instance_dict) - names:
-                instance = kind._instance_dict.pop(name)
-                for handler in list(getattr(instance, 'handlers', ())):
-                    handler.close()
-
-
-def _subclasses(kind: type) -> Iterator[type]:
-    for own in kind.__subclasses__():
-        yield own
-        yield from _subclasses(own)

@@ -20,7 +20,7 @@ import cdc_mm
 from cdc_mm import ClusterInferencer, ImageClusterer
 from cdc_mm.errors import RunError
 from cdc_mm.folders import size_for, survey
-from cdc_mm.folders.image_clusterer import _compare
+from cdc_mm.folders.similar import compare_with_nearest
 
 ONE = 'asks for one cluster, and one is none'
 FLOAT32 = 'the heads compute in float32, and the check wants 1e-9'
@@ -235,12 +235,12 @@ def test_near_pairs_are_those_of_all_pairs(monkeypatch, size):
     unit = rows / np.linalg.norm(rows, axis=1, keepdims=True)
     cosine = unit @ unit.T - 2 * np.eye(40)
     nearest = np.argsort(-cosine, axis=1)[:, :39]
-    similarity, pairs, same = _compare(rows, nearest)
+    similarity, pairs, same = compare_with_nearest(rows, nearest)
     expected = {(i, j) for i in range(40) for j in range(40) if cosine[i, j] > 0.95}
     assert len(expected) > 20 and set(map(tuple, pairs.tolist())) == expected
     np.testing.assert_allclose(similarity, cosine.max(axis=1), atol=1e-6)
     assert (same == -1).all()
-    similarity, pairs, _ = _compare(rows, nearest[:, :0])  # not looked for
+    similarity, pairs, _ = compare_with_nearest(rows, nearest[:, :0])  # not looked for
     assert np.isnan(similarity).all() and pairs.shape == (0, 2)
 
 
