@@ -21,7 +21,7 @@ _TRIED, _BATCH = 16, 32
 _QUERIES, _BANK = 512, 4096
 # Seconds of the rest (k-means of the heads, how sure, map, report), a part of them for each image;
 # measured on two cores.
-_REST, _REST_AN_IMAGE = 20, 0.002
+_REST, _REST_AN_IMAGE = 6, 0.002
 # Seconds of communities for each image, of so many at most; likewise.
 _COMMUNITIES, _MOST_IN_COMMUNITIES = 0.002, 20_000
 
