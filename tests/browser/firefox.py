@@ -65,13 +65,19 @@ Services.obs.addObserver((channel) => {
 }, 'http-on-modify-request');
 """
 
-# What is run with the rights of the browser in the process that shows the page.
+# What is run with the rights of the browser in the process that shows the page. Its own modules
+# speak there, too, say of an icon without pixels.
 CONSOLE = """
+const ofPage = (source) => !/^(resource|chrome):/.test(source ?? '');
+const ScriptError = Components.interfaces.nsIScriptError;
 const storage = Components.classes['@mozilla.org/consoleAPI-storage;1']
   .getService(Components.interfaces.nsIConsoleAPIStorage);
 return [
-  ...storage.getEvents().map((event) => `${event.level}: ${Array.from(event.arguments, String)}`),
-  ...Services.console.getMessageArray().map((message) => message.message),
+  ...storage.getEvents().filter((event) => ofPage(event.filename))
+    .map((event) => `${event.level}: ${Array.from(event.arguments, String)}`),
+  ...Services.console.getMessageArray()
+    .filter((message) => !(message instanceof ScriptError) || ofPage(message.sourceName))
+    .map((message) => message.message),
 ];
 """
 TYPE = "window.windowUtils.sendContentCommandEvent('insertText', null, arguments[0]);"
