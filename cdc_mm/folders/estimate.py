@@ -39,7 +39,7 @@ def estimate_seconds(clusterer: ImageClusterer, folder: Union[str, Path]) -> str
     opened = clusterer.open_images(folder)
     missing, total = opened.missing, len(opened.images)
     learns = clusterer.finetune_epochs > 0
-    # An image passes the network as it is.
+    # Seconds to read an image and encode it by the frozen network.
     each = _seconds_an_image(opened, clusterer.num_workers) if missing or learns else 0.0
     encoding = missing * each
     width = opened.encoder.feat_dim
@@ -52,7 +52,7 @@ def estimate_seconds(clusterer: ImageClusterer, folder: Union[str, Path]) -> str
     if learns:
         there_and_back = clusterer.finetune_epochs * total * _seconds_a_trained_image(opened)
         finetuning = there_and_back + (clusterer.finetune_epochs + 1) * total * each + training
-    learning = f'{_rounded(finetuning)} for the network to learn, too; ' * bool(finetuning)
+    learning = f'{_rounded(finetuning)} for the network to learn, too; ' * learns
     rest = _REST + _REST_AN_IMAGE * total
     known = f' ({total - missing:,} are known)' if missing < total else ''
     whole = encoding + training + finetuning + rest

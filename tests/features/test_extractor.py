@@ -270,6 +270,9 @@ def test_splits_share_what_they_have_in_common(cfg, checkpoint, tmp_path, encode
 
 @pytest.mark.parametrize('num_workers', [0, 2])
 def test_views_are_those_of_training_and_repeat(cfg, checkpoint, tmp_path, num_workers):
+    # No image stays as it is by chance, which follows from its path and time.
+    for view in cfg.data_preprocessor.views.values():
+        view.jitter.p = 1.0
     plain = np.array(extractor(cfg, checkpoint, tmp_path, output='zn')('test').rows)
     rows = {}
     for batch_size in (3, 8):
@@ -280,8 +283,7 @@ def test_views_are_those_of_training_and_repeat(cfg, checkpoint, tmp_path, num_w
         rows[batch_size] = [np.array(extract('test', view=view).rows) for view in (0, 1)]
     np.testing.assert_allclose(rows[3], rows[8], atol=1e-5)
     for a, b in ((plain, rows[3][0]), (plain, rows[3][1]), rows[3]):
-        # Chance may leave an image as it is.
-        assert np.mean((a * b).sum(1) < 1 - 1e-6) > 0.5
+        assert (a * b).sum(1).max() < 1 - 1e-6
 
 
 def test_takes_the_view_that_is_asked_for(cfg, checkpoint, tmp_path):

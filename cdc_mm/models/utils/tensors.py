@@ -1,4 +1,5 @@
 import functools
+from contextlib import nullcontext
 from typing import Callable
 
 import torch
@@ -41,9 +42,11 @@ def full_precision(function: Callable) -> Callable:
         device = first.device.type
         args = [_full(x) for x in (first, *args)]
         kwargs = {name: _full(x) for name, x in kwargs.items()}
-        if not torch.is_autocast_enabled(device):
-            return function(*args, **kwargs)  # without a context, which takes some microseconds
-        with torch.autocast(device, enabled=False):
+        if torch.is_autocast_enabled(device):
+            context = torch.autocast(device, enabled=False)
+        else:
+            context = nullcontext()  # the other takes some microseconds
+        with context:
             return function(*args, **kwargs)
 
     return wrapped
